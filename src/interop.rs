@@ -1,0 +1,44 @@
+//! Whichever layer is installed: ours, tracing-opentelemetry's, or none.
+
+use opentelemetry::Context;
+use tracing::Span;
+
+use crate::propagation::Carried;
+
+/// A span that was started for a request, and what to attach while the request is polled.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) span: Span,
+    /// Set where the span itself does not carry what came in: no layer took the span, or there is
+    /// baggage for code that reads `Context::current()`.
+    pub(crate) attach: Option<Context>,
+}
+
+/// Starts the span that `make` creates as a child of what `carried` holds.
+pub(crate) fn start_with_parent(carried: Carried, make: impl FnOnce() -> Span) -> Started {
+    let span = make();
+    let cx = carried.into_context();
+    #[cfg(feature = "tracing-opentelemetry")]
+    {
+        use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+        if span.set_parent(cx.clone()).is_ok() {
+            return Started { span, attach: None };
+        }
+    }
+    Started { span, attach: Some(cx) }
+}
+
+/// What a request made from within `span` carries.
+pub(crate) fn carried_by(span: &Span) -> Carried {
+    #[cfg(feature = "tracing-opentelemetry")]
+    {
+        use opentelemetry::trace::TraceContextExt as _;
+        use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+        let cx = span.context();
+        if cx.has_active_span() {
+            return Carried::from_context(&cx);
+        }
+    }
+    let _ = span;
+    Carried::from_context(&Context::current())
+}
