@@ -1,8 +1,17 @@
 //! Whichever layer is installed: ours, tracing-opentelemetry's, or none.
+//!
+//! The only file that knows `tracing-opentelemetry`.
 
-use opentelemetry::Context;
+use std::borrow::Cow;
+use std::time::SystemTime;
+
+use opentelemetry::trace::{SpanContext, Status, TraceContextExt as _};
+use opentelemetry::{Context, KeyValue};
 use tracing::Span;
+#[cfg(feature = "tracing-opentelemetry")]
+use tracing_opentelemetry::OpenTelemetrySpanExt as Foreign;
 
+use crate::layer::{self, SetParentError};
 use crate::propagation::Carried;
 
 /// A span that was started for a request, and what to attach while the request is polled.
@@ -16,29 +25,120 @@ pub(crate) struct Started {
 
 /// Starts the span that `make` creates as a child of what `carried` holds.
 pub(crate) fn start_with_parent(carried: Carried, make: impl FnOnce() -> Span) -> Started {
-    let span = make();
+    let entries = carried.entries.clone();
+    let (span, left) = layer::with_pending_parent(carried, make);
+    let Some(carried) = left else {
+        // Our layer has it. Values are for code that knows nothing of `tracing`; the span is put
+        // with them so that such code does not take the caller's span for ours.
+        let attach = entries.map(|entries| {
+            let cx = context(&span);
+            let sc = cx.span().span_context().clone();
+            entries.with_remote_span_context(sc)
+        });
+        return Started { span, attach };
+    };
+    let has_something = carried.parent.is_some() || carried.entries.is_some();
     let cx = carried.into_context();
     #[cfg(feature = "tracing-opentelemetry")]
-    {
-        use tracing_opentelemetry::OpenTelemetrySpanExt as _;
-        if span.set_parent(cx.clone()).is_ok() {
-            return Started { span, attach: None };
-        }
+    if !span.is_disabled() && Foreign::set_parent(&span, cx.clone()).is_ok() {
+        return Started { span, attach: None };
     }
-    Started { span, attach: Some(cx) }
+    Started { span, attach: has_something.then_some(cx) }
 }
 
 /// What a request made from within `span` carries.
 pub(crate) fn carried_by(span: &Span) -> Carried {
+    if let Some(mut carried) = layer::carried_by(span) {
+        let current = Context::map_current(|cx| Carried::has_entries(cx).then(|| cx.clone()));
+        // Values set after the span started are in the current context, beside the older ones.
+        if current.is_some() {
+            carried.entries = current;
+        }
+        return carried;
+    }
     #[cfg(feature = "tracing-opentelemetry")]
     {
-        use opentelemetry::trace::TraceContextExt as _;
-        use tracing_opentelemetry::OpenTelemetrySpanExt as _;
-        let cx = span.context();
+        let cx = Foreign::context(span);
         if cx.has_active_span() {
             return Carried::from_context(&cx);
         }
     }
-    let _ = span;
-    Carried::from_context(&Context::current())
+    Context::map_current(Carried::from_context)
 }
+
+/// See [`SpanExt::context`](crate::SpanExt::context).
+pub(crate) fn context(span: &Span) -> Context {
+    if let Some(cx) = layer::context_of(span) {
+        return cx;
+    }
+    #[cfg(feature = "tracing-opentelemetry")]
+    {
+        let cx = Foreign::context(span);
+        if cx.has_active_span() {
+            return cx;
+        }
+    }
+    Context::current()
+}
+
+/// See [`SpanExt::set_parent`](crate::SpanExt::set_parent).
+pub(crate) fn set_parent(span: &Span, cx: Context) -> Result<(), SetParentError> {
+    if let Some(result) = layer::set_parent(span, &cx) {
+        return result;
+    }
+    #[cfg(feature = "tracing-opentelemetry")]
+    {
+        use tracing_opentelemetry::SetParentError as Theirs;
+        Foreign::set_parent(span, cx).map_err(|error| match error {
+            Theirs::AlreadyStarted => SetParentError::AlreadyStarted,
+            Theirs::SpanDisabled => SetParentError::SpanDisabled,
+            _ => SetParentError::LayerNotFound,
+        })
+    }
+    #[cfg(not(feature = "tracing-opentelemetry"))]
+    Err(SetParentError::LayerNotFound)
+}
+
+#[cfg(feature = "tracing-opentelemetry")]
+mod foreign {
+    use super::*;
+
+    pub(crate) fn add_link(span: &Span, cx: SpanContext, attributes: Vec<KeyValue>) {
+        Foreign::add_link_with_attributes(span, cx, attributes);
+    }
+
+    pub(crate) fn set_attribute(span: &Span, attribute: KeyValue) {
+        Foreign::set_attribute(span, attribute.key, attribute.value);
+    }
+
+    pub(crate) fn set_status(span: &Span, status: Status) {
+        Foreign::set_status(span, status);
+    }
+
+    pub(crate) fn add_event(
+        span: &Span,
+        name: Cow<'static, str>,
+        time: SystemTime,
+        attributes: Vec<KeyValue>,
+    ) {
+        Foreign::add_event_with_timestamp(span, name, time, attributes);
+    }
+
+    pub(crate) fn update_name(span: &Span, name: Cow<'static, str>) {
+        Foreign::context(span).span().update_name(name);
+    }
+}
+
+/// Without that crate a span that no layer of ours has is nobody's.
+#[cfg(not(feature = "tracing-opentelemetry"))]
+mod foreign {
+    use super::*;
+
+    pub(crate) fn add_link(_: &Span, _: SpanContext, _: Vec<KeyValue>) {}
+    pub(crate) fn set_attribute(_: &Span, _: KeyValue) {}
+    pub(crate) fn set_status(_: &Span, _: Status) {}
+    pub(crate) fn add_event(_: &Span, _: Cow<'static, str>, _: SystemTime, _: Vec<KeyValue>) {}
+    pub(crate) fn update_name(_: &Span, _: Cow<'static, str>) {}
+}
+
+pub(crate) use self::foreign::{add_event, add_link, set_attribute, set_status, update_name};

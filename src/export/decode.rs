@@ -1,0 +1,419 @@
+//! Record bytes -> [`SpanData`].
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use opentelemetry::trace::{Event, Link, SpanContext, SpanKind, Status};
+use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, TraceFlags, Value};
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use tracing::{Level, Metadata, callsite};
+
+use crate::export::callsite::{Callsite, Field, MetadataAttributes, key};
+use crate::export::chunk::{Chunk, SpanRecord};
+use crate::layer::encoding::{Record, Recorded, StatusCode, records};
+use crate::layer::{Body, Calibration, Engine, Limits};
+use crate::propagation::RawTraceState;
+
+/// Turns chunks into spans. One for each exporter's thread.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    engine: Arc<Engine>,
+    scope: InstrumentationScope,
+    with: MetadataAttributes,
+    callsites: HashMap<callsite::Identifier, Arc<Callsite>>,
+    thread_names: HashMap<u32, Option<StringValue>>,
+}
+
+/// A span's parts while its record is read.
+#[derive(Debug, Default)]
+struct Parts {
+    name: Option<Cow<'static, str>>,
+    kind: Option<SpanKind>,
+    status: Status,
+    attributes: Bounded,
+    events: Vec<Event>,
+}
+
+/// Attributes up to a limit; the last value of a key wins.
+#[derive(Debug, Default)]
+struct Bounded {
+    kept: Vec<KeyValue>,
+    dropped: u32,
+}
+
+impl Bounded {
+    fn with_capacity(capacity: usize) -> Self {
+        Self { kept: Vec::with_capacity(capacity), dropped: 0 }
+    }
+
+    fn set(&mut self, attribute: KeyValue, limit: u32) {
+        if let Some(kept) = self.kept.iter_mut().find(|kept| kept.key == attribute.key) {
+            kept.value = attribute.value;
+        } else if self.kept.len() < limit as usize {
+            self.kept.push(attribute);
+        } else {
+            self.dropped += 1;
+        }
+    }
+}
+
+impl Decoder {
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        scope: InstrumentationScope,
+        with: MetadataAttributes,
+    ) -> Self {
+        Self { engine, scope, with, callsites: HashMap::new(), thread_names: HashMap::new() }
+    }
+
+    /// The chunk's spans, in the order in which they were closed.
+    pub(crate) fn decode(
+        &mut self,
+        chunk: &mut Chunk,
+        calibration: Calibration,
+        out: &mut Vec<SpanData>,
+    ) {
+        let (mut bytes, mut events) = (0, 0);
+        for record in chunk.spans.drain(..) {
+            let own_bytes = &chunk.bytes[bytes..bytes + record.bytes as usize];
+            let own_events = &chunk.events[events..events + record.events as usize];
+            bytes += own_bytes.len();
+            events += own_events.len();
+            out.push(self.span(record, own_bytes, own_events, calibration));
+        }
+    }
+
+    fn span(
+        &mut self,
+        mut record: SpanRecord,
+        bytes: &[u8],
+        events: &[&'static Metadata<'static>],
+        calibration: Calibration,
+    ) -> SpanData {
+        let limits = self.engine.limits;
+        let site = self.callsite(record.metadata);
+        let side = record.side.take().map(|side| *side).unwrap_or_default();
+        let trace_state = side.trace_state.unwrap_or_else(|| {
+            let raw = side.entries.as_ref().and_then(|cx| cx.get::<RawTraceState>());
+            raw.and_then(|raw| raw.0.parse().ok()).unwrap_or_default()
+        });
+        let mut parts = Parts {
+            attributes: Bounded::with_capacity(site.fields.len() + site.attributes.len()),
+            ..Parts::default()
+        };
+        let mut reader = Reader {
+            decoder: self,
+            limits,
+            calibration,
+            events: events.iter(),
+            side_attributes: side.attributes.into_iter(),
+            side_events: side.events.into_iter(),
+        };
+        reader.read(&site, bytes, &mut parts);
+        for attribute in &site.attributes {
+            parts.attributes.set(attribute.clone(), limits.attributes);
+        }
+        if self.with.threads {
+            self.add_thread(record.thread, &mut parts.attributes, limits.attributes);
+        }
+        let mut span_events = SpanEvents::default();
+        span_events.events = parts.events;
+        span_events.dropped_count = record.dropped_events;
+        let mut span_links = SpanLinks::default();
+        span_links.links = bounded_links(side.links, &limits);
+        span_links.dropped_count = record.dropped_links;
+        SpanData {
+            span_context: SpanContext::new(
+                record.identity.trace_id.into(),
+                record.identity.span_id.into(),
+                TraceFlags::new(record.identity.flags),
+                false,
+                trace_state,
+            ),
+            parent_span_id: record.parent.span_id.into(),
+            parent_span_is_remote: record.parent.is_remote,
+            span_kind: parts.kind.unwrap_or(SpanKind::Internal),
+            name: parts.name.unwrap_or(Cow::Borrowed(site.name)),
+            start_time: calibration.wall(record.start),
+            end_time: calibration.wall(record.end),
+            attributes: parts.attributes.kept,
+            dropped_attributes_count: record.dropped_attributes + parts.attributes.dropped,
+            events: span_events,
+            links: span_links,
+            status: parts.status,
+            instrumentation_scope: self.scope.clone(),
+        }
+    }
+
+    fn callsite(&mut self, metadata: &'static Metadata<'static>) -> Arc<Callsite> {
+        let with = self.with;
+        let site = self
+            .callsites
+            .entry(metadata.callsite())
+            .or_insert_with(|| Arc::new(Callsite::new(metadata, with)));
+        Arc::clone(site)
+    }
+
+    fn add_thread(&mut self, number: u32, attributes: &mut Bounded, limit: u32) {
+        attributes.set(KeyValue::new(key::THREAD_ID, i64::from(number)), limit);
+        let engine = &self.engine;
+        let name = self
+            .thread_names
+            .entry(number)
+            .or_insert_with(|| engine.thread_name(number).map(StringValue::from));
+        if let Some(name) = name {
+            attributes.set(KeyValue::new(key::THREAD_NAME, name.clone()), limit);
+        }
+    }
+}
+
+fn bounded_links(mut links: Vec<Link>, limits: &Limits) -> Vec<Link> {
+    for link in &mut links {
+        let over = link.attributes.len().saturating_sub(limits.link_attributes as usize);
+        if over > 0 {
+            link.attributes.truncate(limits.link_attributes as usize);
+            link.dropped_attributes_count += over as u32;
+        }
+    }
+    links
+}
+
+/// Reads one span's bytes.
+struct Reader<'a> {
+    decoder: &'a mut Decoder,
+    limits: Limits,
+    calibration: Calibration,
+    events: std::slice::Iter<'a, &'static Metadata<'static>>,
+    side_attributes: std::vec::IntoIter<KeyValue>,
+    side_events: std::vec::IntoIter<Event>,
+}
+
+impl Reader<'_> {
+    fn read(&mut self, site: &Callsite, bytes: &[u8], parts: &mut Parts) {
+        for record in records(bytes) {
+            match record {
+                Record::Attribute { field, value } => {
+                    if let Some(field) = site.fields.get(usize::from(field)) {
+                        set_field(field, value, parts, self.limits.attributes);
+                    }
+                }
+                Record::Event { ticks, dropped, attributes } => {
+                    if let Some(&metadata) = self.events.next() {
+                        let site = self.decoder.callsite(metadata);
+                        let mut event = self.event(&site, attributes, parts);
+                        event.timestamp = self.calibration.wall(ticks);
+                        event.dropped_attributes_count += dropped;
+                        parts.events.push(event);
+                    }
+                }
+                Record::Name(name) => parts.name = Some(name.to_owned().into()),
+                Record::SideAttribute => {
+                    if let Some(attribute) = self.side_attributes.next() {
+                        parts.attributes.set(attribute, self.limits.attributes);
+                    }
+                }
+                Record::SideEvent => {
+                    if let Some(mut event) = self.side_events.next() {
+                        let limit = self.limits.event_attributes as usize;
+                        let over = event.attributes.len().saturating_sub(limit);
+                        event.attributes.truncate(limit);
+                        event.dropped_attributes_count += over as u32;
+                        parts.events.push(event);
+                    }
+                }
+                Record::Status(StatusCode::Unset, _) => {}
+                Record::Status(StatusCode::Ok, _) => parts.status = Status::Ok,
+                Record::Status(StatusCode::Error, description) => {
+                    fail(&mut parts.status, description);
+                }
+            }
+        }
+    }
+
+    /// An event, and what it says of the span: its status, its exception.
+    fn event(&self, site: &Callsite, bytes: &[u8], parts: &mut Parts) -> Event {
+        let limit = self.limits.event_attributes;
+        let mut name = None;
+        let mut attributes = Bounded::with_capacity(site.attributes.len() + site.fields.len());
+        for attribute in &site.attributes {
+            attributes.set(attribute.clone(), limit);
+        }
+        let mut failure = None;
+        for record in records(bytes) {
+            let Record::Attribute { field, value } = record else { continue };
+            let Some(field) = site.fields.get(usize::from(field)) else { continue };
+            match (field, value) {
+                (Field::Message, value) => name = Some(text(value).into_owned()),
+                (Field::LogTarget, value) => {
+                    attributes.set(KeyValue::new(key::TARGET, to_value(value)), limit);
+                }
+                (Field::LogFile, value) => {
+                    attributes.set(KeyValue::new(key::CODE_FILE_PATH, to_value(value)), limit);
+                }
+                (Field::LogModule, value) => {
+                    attributes.set(KeyValue::new(key::CODE_MODULE_NAME, to_value(value)), limit);
+                }
+                (Field::LogLine, value) => {
+                    attributes.set(KeyValue::new(key::CODE_LINE_NUMBER, to_value(value)), limit);
+                }
+                (Field::LogIgnored, _) => {}
+                (field, Recorded::Error(chain)) => {
+                    let (message, sources) = exception(&chain);
+                    let exception = [
+                        KeyValue::new(key::EXCEPTION_MESSAGE, message.clone()),
+                        KeyValue::new(key::EXCEPTION_STACKTRACE, sources.clone()),
+                    ];
+                    for attribute in exception {
+                        attributes.set(attribute.clone(), limit);
+                        parts.attributes.set(attribute, self.limits.attributes);
+                    }
+                    attributes.set(KeyValue::new(format!("{}.chain", field.key()), sources), limit);
+                    attributes.set(KeyValue::new(field.key(), message), limit);
+                }
+                // What `#[instrument(err)]` records: an event that is only an error.
+                (Field::Error, value) if name.is_none() => failure = Some(text(value).into_owned()),
+                (field, value) => {
+                    attributes.set(KeyValue::new(field.key(), to_value(value)), limit)
+                }
+            }
+        }
+        if site.level == Level::ERROR {
+            fail(&mut parts.status, "");
+        }
+        match (failure, name) {
+            (Some(failure), None) => {
+                fail(&mut parts.status, &failure);
+                attributes.set(KeyValue::new(key::EXCEPTION_MESSAGE, failure), limit);
+                name = Some(key::EXCEPTION.to_owned());
+            }
+            (Some(failure), Some(message)) => {
+                attributes.set(KeyValue::new("error", failure), limit);
+                name = Some(message);
+            }
+            (None, message) => name = message,
+        }
+        let name = name.map_or(Cow::Borrowed(site.name), Cow::Owned);
+        Event::new(name, std::time::UNIX_EPOCH, attributes.kept, attributes.dropped)
+    }
+}
+
+/// Ok stands once it is set; a later error replaces an earlier one, but not its description with
+/// none.
+fn fail(status: &mut Status, description: &str) {
+    match status {
+        Status::Ok => {}
+        Status::Error { .. } if description.is_empty() => {}
+        status => *status = Status::error(description.to_owned()),
+    }
+}
+
+fn set_field(field: &Field, value: Recorded<'_>, parts: &mut Parts, limit: u32) {
+    match field {
+        Field::OtelName => parts.name = Some(text(value).into_owned().into()),
+        Field::OtelKind => parts.kind = kind(&text(value)),
+        Field::OtelStatusCode => match &*text(value) {
+            code if code.eq_ignore_ascii_case("ok") => parts.status = Status::Ok,
+            code if code.eq_ignore_ascii_case("error") => fail(&mut parts.status, ""),
+            _ => {}
+        },
+        Field::OtelStatusDescription => fail(&mut parts.status, &text(value)),
+        field => match value {
+            Recorded::Error(chain) => {
+                let (message, sources) = exception(&chain);
+                let attributes = &mut parts.attributes;
+                attributes.set(KeyValue::new(key::EXCEPTION_MESSAGE, message.clone()), limit);
+                attributes.set(KeyValue::new(key::EXCEPTION_STACKTRACE, sources.clone()), limit);
+                attributes.set(KeyValue::new(format!("{}.chain", field.key()), sources), limit);
+                attributes.set(KeyValue::new(field.key(), message), limit);
+            }
+            value => parts.attributes.set(KeyValue::new(field.key(), to_value(value)), limit),
+        },
+    }
+}
+
+fn kind(text: &str) -> Option<SpanKind> {
+    let kinds = [
+        ("client", SpanKind::Client),
+        ("consumer", SpanKind::Consumer),
+        ("internal", SpanKind::Internal),
+        ("producer", SpanKind::Producer),
+        ("server", SpanKind::Server),
+    ];
+    kinds.into_iter().find(|(name, _)| text.eq_ignore_ascii_case(name)).map(|(_, kind)| kind)
+}
+
+fn text(value: Recorded<'_>) -> Cow<'_, str> {
+    match value {
+        Recorded::Str(text) => Cow::Borrowed(text),
+        value => to_value(value).to_string().into(),
+    }
+}
+
+/// Integers beyond 64 bits, for which OTLP has no type, become text.
+fn to_value(value: Recorded<'_>) -> Value {
+    match value {
+        Recorded::Bool(value) => value.into(),
+        Recorded::I64(value) => value.into(),
+        Recorded::U64(value) => integer(value),
+        Recorded::F64(value) => value.into(),
+        Recorded::I128(value) => integer(value),
+        Recorded::U128(value) => integer(value),
+        Recorded::Str(value) => value.to_owned().into(),
+        Recorded::Error(chain) => exception(&chain).0,
+    }
+}
+
+fn integer<T: TryInto<i64> + ToString + Copy>(value: T) -> Value {
+    value.try_into().map_or_else(|_| value.to_string().into(), Value::I64)
+}
+
+/// An error's message and the messages of its sources.
+fn exception(chain: &[&str]) -> (Value, Value) {
+    let (message, sources) = chain.split_first().unwrap_or((&"", &[]));
+    let sources = sources.iter().map(|source| StringValue::from((*source).to_owned())).collect();
+    ((*message).to_owned().into(), Value::Array(Array::String(sources)))
+}
+
+/// What a sampler is told of a span that has just started.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) name: Cow<'static, str>,
+    pub(crate) kind: SpanKind,
+    pub(crate) attributes: Vec<KeyValue>,
+    pub(crate) links: Vec<Link>,
+}
+
+pub(crate) fn snapshot(body: &Body, limits: &Limits) -> Snapshot {
+    let mut parts = Parts::default();
+    let side = body.side.as_deref();
+    if let Some(metadata) = body.metadata {
+        let none =
+            MetadataAttributes { level: false, location: false, target: false, threads: false };
+        let site = Callsite::new(metadata, none);
+        parts.name = Some(Cow::Borrowed(site.name));
+        let mut side_attributes = side.into_iter().flat_map(|side| &side.attributes);
+        for record in records(body.attributes.bytes()) {
+            match record {
+                Record::Attribute { field, value } => {
+                    if let Some(field) = site.fields.get(usize::from(field)) {
+                        set_field(field, value, &mut parts, limits.attributes);
+                    }
+                }
+                Record::Name(name) => parts.name = Some(name.to_owned().into()),
+                Record::SideAttribute => {
+                    if let Some(attribute) = side_attributes.next() {
+                        parts.attributes.set(attribute.clone(), limits.attributes);
+                    }
+                }
+                Record::Event { .. } | Record::SideEvent | Record::Status(..) => {}
+            }
+        }
+    }
+    Snapshot {
+        name: parts.name.unwrap_or_default(),
+        kind: parts.kind.unwrap_or(SpanKind::Internal),
+        attributes: parts.attributes.kept,
+        links: side.map(|side| side.links.clone()).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,189 @@
+//! The exporter's thread: drains, decodes, exports, counts.
+//!
+//! It owns a current-thread runtime, so that nothing an exporter spawns runs anywhere else and
+//! waiting on it from any other runtime cannot dead-lock. Everything that it does, the exporter's
+//! own spans included, is kept out of the traces.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use opentelemetry::Context;
+use opentelemetry_sdk::trace::SpanData;
+use tokio::runtime::Runtime;
+
+use crate::export::decode::Decoder;
+use crate::export::exporter::DynExporter;
+use crate::export::queue::Wake;
+use crate::export::stats::DropReason;
+use crate::layer::{Engine, suppress_this_thread};
+
+/// How the worker batches.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BatchSettings {
+    pub(crate) schedule_delay: Duration,
+    pub(crate) max_export_batch_size: usize,
+    pub(crate) export_timeout: Duration,
+}
+
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) runtime: Runtime,
+    pub(crate) exporter: Option<Box<dyn DynExporter>>,
+    pub(crate) decoder: Decoder,
+    pub(crate) settings: BatchSettings,
+    pub(crate) problems: Problems,
+}
+
+impl Worker {
+    /// Runs until shutdown is asked for and everything is drained.
+    pub(crate) fn run(mut self) {
+        suppress_this_thread();
+        let _suppressed = Context::enter_telemetry_suppressed_scope();
+        // The waiters are told even if a defect in here unwinds: nobody waits for a dead worker.
+        let _finish = FinishOnDrop(Arc::clone(&self.engine));
+        let mut deadline = Instant::now() + self.settings.schedule_delay;
+        let mut failed = false;
+        loop {
+            let wake = self.engine.queue.wait_for_work(deadline);
+            if wake != Wake::Batch {
+                self.engine.collect();
+            }
+            failed |= !self.drain(wake != Wake::Batch);
+            match wake {
+                Wake::Batch => {}
+                Wake::Delay => deadline = Instant::now() + self.settings.schedule_delay,
+                Wake::Flush(number) => {
+                    failed |= !self.flush_exporter();
+                    self.engine.queue.flushed(number, failed);
+                    failed = false;
+                }
+                Wake::Shutdown => break,
+            }
+        }
+        if let Some(exporter) = &self.exporter {
+            let _entered = self.runtime.enter();
+            let timeout = self.settings.export_timeout;
+            let _ = catch_unwind(AssertUnwindSafe(|| exporter.shutdown(timeout)));
+        }
+    }
+
+    /// Exports what is queued: all of it, or whole batches only. False if an export failed.
+    fn drain(&mut self, all: bool) -> bool {
+        let mut succeeded = true;
+        let mut batch = Vec::new();
+        let calibration = self.engine.clock.calibrate();
+        while all || self.engine.queue.has_batch() || !batch.is_empty() {
+            let Some(mut chunk) = self.engine.queue.pop() else { break };
+            self.decoder.decode(&mut chunk, calibration, &mut batch);
+            self.engine.queue.recycle(chunk);
+            while batch.len() >= self.settings.max_export_batch_size {
+                let rest = batch.split_off(self.settings.max_export_batch_size);
+                succeeded &= self.export(std::mem::replace(&mut batch, rest));
+            }
+        }
+        if !batch.is_empty() {
+            succeeded &= self.export(batch);
+        }
+        succeeded
+    }
+
+    fn export(&mut self, batch: Vec<SpanData>) -> bool {
+        let spans = batch.len();
+        let Some(exporter) = &self.exporter else {
+            self.count(spans, Some(DropReason::NoExporter));
+            return true;
+        };
+        let timeout = self.settings.export_timeout;
+        let exported = catch_unwind(AssertUnwindSafe(|| {
+            self.runtime
+                .block_on(async { tokio::time::timeout(timeout, exporter.export(batch)).await })
+        }));
+        let problem = match exported {
+            Ok(Ok(Ok(()))) => None,
+            Ok(Ok(Err(error))) => Some(error.to_string()),
+            Ok(Err(_)) => Some(format!("no answer within the export timeout of {timeout:?}")),
+            Err(_) => Some("the exporter panicked".to_owned()),
+        };
+        if let Some(problem) = &problem {
+            self.problems.report(spans, problem);
+        }
+        self.count(spans, problem.is_some().then_some(DropReason::ExportFailed));
+        problem.is_none()
+    }
+
+    fn count(&self, spans: usize, dropped: Option<DropReason>) {
+        // What shutdown has given up meanwhile is counted already.
+        if !self.engine.queue.settle(spans) {
+            return;
+        }
+        match dropped {
+            None => self.engine.counts.add_exported(spans),
+            Some(reason) => self.engine.counts.add_dropped(reason, spans),
+        }
+    }
+
+    fn flush_exporter(&self) -> bool {
+        let Some(exporter) = &self.exporter else { return true };
+        let _entered = self.runtime.enter();
+        catch_unwind(AssertUnwindSafe(|| exporter.force_flush()))
+            .is_ok_and(|flushed| flushed.is_ok())
+    }
+}
+
+struct FinishOnDrop(Arc<Engine>);
+
+impl Drop for FinishOnDrop {
+    fn drop(&mut self) {
+        self.0.stop_recording();
+        let lost = self.0.queue.abandon();
+        self.0.counts.add_dropped(DropReason::Shutdown, lost);
+    }
+}
+
+/// Tells of failed exports, but not of each one while a destination is down.
+#[derive(Debug, Default)]
+pub(crate) struct Problems {
+    last_report: Option<Instant>,
+    spans_since: usize,
+}
+
+const REPORT_EVERY: Duration = Duration::from_secs(60);
+
+impl Problems {
+    fn report(&mut self, spans: usize, problem: &str) {
+        self.spans_since += spans;
+        if self.last_report.is_some_and(|last| last.elapsed() < REPORT_EVERY) {
+            return;
+        }
+        tracing::warn!(
+            target: "spanbridge::export",
+            spans = self.spans_since,
+            "spans were not exported: {problem}"
+        );
+        self.last_report = Some(Instant::now());
+        self.spans_since = 0;
+    }
+}
+
+/// The runtime that an exporter is built and run in.
+pub(crate) fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_name("spanbridge-export")
+        .on_thread_start(suppress_this_thread)
+        .build()
+}
+
+/// Runs `f` where an exporter may spawn and connect, and where none of it is traced.
+pub(crate) fn build_in<T>(runtime: &Runtime, f: impl FnOnce() -> T) -> T {
+    let _suppressed = Context::enter_telemetry_suppressed_scope();
+    let _entered = runtime.enter();
+    f()
+}
+
+/// Starts the worker on its own thread.
+pub(crate) fn spawn(worker: Worker) -> std::io::Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new().name("spanbridge-export".to_owned()).spawn(move || worker.run())
+}

@@ -1,0 +1,220 @@
+//! Between a span's record and [`opentelemetry::Context`].
+
+use std::sync::Arc;
+use std::time::SystemTime;
+use std::{error, fmt};
+
+use opentelemetry::trace::{Event, Link, SpanContext, Status, TraceContextExt as _, TraceState};
+use opentelemetry::{Context, KeyValue, TraceFlags};
+
+use crate::layer::encoding::StatusCode;
+use crate::layer::engine::Engine;
+use crate::layer::record::{Body, Identity, Parent, Slot, State};
+use crate::layer::thread::with_local;
+use crate::propagation::Carried;
+
+/// Why a span's parent could not be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SetParentError {
+    /// The span's ids were seen already: it has a child, or its context was handed out.
+    AlreadyStarted,
+    /// No layer that makes OpenTelemetry spans is installed, or it does not record this span.
+    LayerNotFound,
+    /// A filter has disabled the span.
+    SpanDisabled,
+}
+
+impl fmt::Display for SetParentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AlreadyStarted => {
+                "the span's ids were handed out already, to a child or through its context; \
+                 set the parent before that"
+            }
+            Self::LayerNotFound => "no layer that makes OpenTelemetry spans records this span",
+            Self::SpanDisabled => "the span is disabled by a filter",
+        })
+    }
+}
+
+impl error::Error for SetParentError {}
+
+/// Makes what was carried the parent of the span that `body` belongs to.
+pub(super) fn adopt(
+    body: &mut Body,
+    carried: Carried,
+    trace_state: Option<TraceState>,
+    is_remote: bool,
+) {
+    if let Some(parent) = carried.parent {
+        body.parent = Parent {
+            trace_id: u128::from_be_bytes(parent.trace_id.to_bytes()),
+            span_id: u64::from_be_bytes(parent.span_id.to_bytes()),
+            flags: parent.flags.to_u8(),
+            is_remote,
+        };
+    }
+    if carried.entries.is_some() || trace_state.is_some() {
+        let side = body.side();
+        side.entries = carried.entries;
+        side.trace_state = trace_state;
+    }
+}
+
+/// Makes the thread's OpenTelemetry context the parent, where it has a span or values.
+pub(super) fn adopt_current(body: &mut Body) {
+    if let Some(cx) = super::current_otel_context() {
+        adopt_context(body, &cx);
+    }
+}
+
+fn adopt_context(body: &mut Body, cx: &Context) {
+    let span = cx.span();
+    let is_remote = span.span_context().is_remote();
+    adopt(body, Carried::from_context(cx), None, is_remote);
+}
+
+/// A local span's context as the OpenTelemetry API knows it.
+pub(super) fn span_context(identity: Identity, trace_state: TraceState) -> SpanContext {
+    SpanContext::new(
+        identity.trace_id.into(),
+        identity.span_id.into(),
+        TraceFlags::new(identity.flags),
+        false,
+        trace_state,
+    )
+}
+
+/// What application code does with a span of this engine.
+impl Engine {
+    /// The slot of the span, or of its nearest ancestor that has one.
+    pub(crate) fn set_parent(
+        self: &Arc<Self>,
+        id: u64,
+        cx: &Context,
+    ) -> Result<(), SetParentError> {
+        let (_, slot) = self.find(id).ok_or(SetParentError::LayerNotFound)?;
+        let mut body = slot.lock_if(id).ok_or(SetParentError::LayerNotFound)?;
+        if slot.is_settled() || slot.state() == State::NotSampled {
+            return Err(SetParentError::AlreadyStarted);
+        }
+        if slot.state() == State::Recording {
+            slot.undecide();
+            with_local(self, |local| local.shared.counters.restarted.increment());
+        }
+        body.parent = Parent::default();
+        if let Some(side) = &mut body.side {
+            side.entries = None;
+            side.trace_state = None;
+        }
+        adopt_context(&mut body, cx);
+        Ok(())
+    }
+
+    /// The span's context with the values that travel with the trace.
+    pub(crate) fn otel_context(self: &Arc<Self>, id: u64) -> Option<Context> {
+        let (_, slot) = self.find(id)?;
+        let identity = self.resolve(slot, id)?;
+        slot.settle();
+        let mut cx = Context::new();
+        let mut trace_state = TraceState::NONE;
+        if identity.has_entries
+            && let Some(side) = slot.lock_if(id)?.side.as_deref()
+        {
+            cx = side.entries.clone().unwrap_or_default();
+            trace_state = side.trace_state.clone().unwrap_or_default();
+        }
+        Some(cx.with_remote_span_context(span_context(identity, trace_state)))
+    }
+
+    /// What a request made from within the span carries.
+    pub(crate) fn carried(self: &Arc<Self>, id: u64) -> Option<Carried> {
+        let (_, slot) = self.find(id)?;
+        self.carried_by(slot, id)
+    }
+
+    pub(crate) fn set_attribute(&self, id: u64, attribute: KeyValue) {
+        self.with_recording_body(id, |body| {
+            let limit = self.limits.attributes as usize;
+            let attributes = &mut body.side().attributes;
+            let same = attributes.iter_mut().find(|kept| kept.key == attribute.key);
+            if let Some(kept) = same {
+                kept.value = attribute.value;
+            } else if attributes.len() < limit {
+                attributes.push(attribute);
+                body.attributes.side_attribute();
+            } else {
+                body.attributes.drop_one();
+            }
+        });
+    }
+
+    pub(crate) fn set_status(&self, id: u64, status: &Status) {
+        let (code, description) = match status {
+            Status::Unset => (StatusCode::Unset, ""),
+            Status::Error { description } => (StatusCode::Error, description.as_ref()),
+            Status::Ok => (StatusCode::Ok, ""),
+        };
+        self.with_recording_body(id, |body| {
+            body.attributes.status(code, description, self.limits.values);
+        });
+    }
+
+    pub(crate) fn update_name(&self, id: u64, name: &str) {
+        self.with_recording_body(id, |body| body.attributes.name(name, self.limits.values));
+    }
+
+    pub(crate) fn add_event(
+        &self,
+        id: u64,
+        name: std::borrow::Cow<'static, str>,
+        time: SystemTime,
+        attributes: Vec<KeyValue>,
+    ) {
+        self.with_recording_body(id, |body| {
+            let held = body.events.len() + body.side.as_ref().map_or(0, |side| side.events.len());
+            if held < self.limits.events as usize {
+                body.side().events.push(Event::new(name, time, attributes, 0));
+                body.attributes.side_event();
+            } else {
+                body.dropped_events = body.dropped_events.saturating_add(1);
+            }
+        });
+    }
+
+    pub(crate) fn add_link_to(&self, id: u64, link: Link) {
+        if let Some((_, slot)) = self.find(id) {
+            self.add_link(slot, id, link);
+        }
+    }
+
+    pub(super) fn add_link(&self, slot: &Slot, id: u64, link: Link) {
+        if slot.state() == State::NotSampled {
+            return;
+        }
+        if let Some(mut body) = slot.lock_if(id) {
+            let limit = self.limits.links as usize;
+            if body.side().links.len() < limit {
+                body.side().links.push(link);
+            } else {
+                body.dropped_links = body.dropped_links.saturating_add(1);
+            }
+        }
+    }
+
+    /// Whether the span is recorded, or may still come to be.
+    pub(crate) fn records(&self, id: u64) -> bool {
+        self.find(id).is_some_and(|(_, slot)| slot.state() != State::NotSampled)
+    }
+
+    fn with_recording_body(&self, id: u64, f: impl FnOnce(&mut Body)) {
+        let Some((_, slot)) = self.find(id) else { return };
+        if slot.state() == State::NotSampled {
+            return;
+        }
+        if let Some(mut body) = slot.lock_if(id) {
+            f(&mut body);
+        }
+    }
+}

@@ -1,0 +1,462 @@
+//! Field values as bytes: written on the hot path, read by the exporter's thread.
+//!
+//! A record is a tag byte followed by its payload. Keys are field indices; the callsite's metadata
+//! turns them into names. Lengths are written after what they count, so an interrupted write
+//! leaves whole records.
+
+use std::fmt::{self, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What a value may cost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ValueLimits {
+    /// Characters of one string value.
+    pub(crate) length: usize,
+    /// Bytes of all values of one span, its events included.
+    pub(crate) span_bytes: usize,
+}
+
+/// The attributes, events and late settings of one span, encoded in the order of recording.
+#[derive(Debug, Default)]
+pub(crate) struct Attributes {
+    bytes: Vec<u8>,
+    /// Values that found no room.
+    dropped: u32,
+    /// Bit i: field i was recorded before. Fields from 64 on share none and are always looked for.
+    seen: u64,
+}
+
+/// Capacity that stays with a slot between spans.
+const KEPT_BYTES: usize = 4 * 1024;
+const FIRST_BYTES: usize = 512;
+
+mod tag {
+    pub(super) const BOOL: u8 = 1;
+    pub(super) const I64: u8 = 2;
+    pub(super) const U64: u8 = 3;
+    pub(super) const F64: u8 = 4;
+    pub(super) const I128: u8 = 5;
+    pub(super) const U128: u8 = 6;
+    pub(super) const STR: u8 = 7;
+    pub(super) const ERROR: u8 = 8;
+    pub(super) const EVENT: u8 = 9;
+    pub(super) const SIDE_ATTRIBUTE: u8 = 10;
+    pub(super) const SIDE_EVENT: u8 = 11;
+    pub(super) const STATUS: u8 = 12;
+    pub(super) const NAME: u8 = 13;
+    /// Set on the tag of a value that a later one replaced.
+    pub(super) const DEAD: u8 = 0x80;
+}
+
+/// The status code as encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StatusCode {
+    Unset,
+    Error,
+    Ok,
+}
+
+impl Attributes {
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES);
+        self.dropped = 0;
+        self.seen = 0;
+    }
+
+    pub(crate) fn dropped(&self) -> u32 {
+        self.dropped
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Counts a value that is not kept.
+    pub(super) fn drop_one(&mut self) {
+        self.dropped = self.dropped.saturating_add(1);
+    }
+
+    /// Room for `more` bytes, or the loss of one value counted.
+    #[inline]
+    fn reserve(&mut self, more: usize, limits: ValueLimits) -> bool {
+        if self.bytes.len() + more > limits.span_bytes {
+            self.drop_one();
+            return false;
+        }
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve(FIRST_BYTES.max(more));
+        }
+        true
+    }
+
+    #[inline]
+    fn fixed<const N: usize>(&mut self, tag: u8, field: u8, value: [u8; N], limits: ValueLimits) {
+        self.forget(field);
+        if self.reserve(2 + N, limits) {
+            self.bytes.extend_from_slice(&[tag, field]);
+            self.bytes.extend_from_slice(&value);
+        }
+    }
+
+    #[inline]
+    pub(super) fn bool(&mut self, field: u8, value: bool, limits: ValueLimits) {
+        self.fixed(tag::BOOL, field, [u8::from(value)], limits);
+    }
+
+    #[inline]
+    pub(super) fn i64(&mut self, field: u8, value: i64, limits: ValueLimits) {
+        self.fixed(tag::I64, field, value.to_le_bytes(), limits);
+    }
+
+    #[inline]
+    pub(super) fn u64(&mut self, field: u8, value: u64, limits: ValueLimits) {
+        self.fixed(tag::U64, field, value.to_le_bytes(), limits);
+    }
+
+    #[inline]
+    pub(super) fn f64(&mut self, field: u8, value: f64, limits: ValueLimits) {
+        self.fixed(tag::F64, field, value.to_le_bytes(), limits);
+    }
+
+    pub(super) fn i128(&mut self, field: u8, value: i128, limits: ValueLimits) {
+        self.fixed(tag::I128, field, value.to_le_bytes(), limits);
+    }
+
+    pub(super) fn u128(&mut self, field: u8, value: u128, limits: ValueLimits) {
+        self.fixed(tag::U128, field, value.to_le_bytes(), limits);
+    }
+
+    #[inline]
+    pub(super) fn str(&mut self, field: u8, value: &str, limits: ValueLimits) {
+        self.forget(field);
+        let value = truncated(value, limits.length);
+        if self.reserve(6 + value.len(), limits) {
+            self.bytes.extend_from_slice(&[tag::STR, field]);
+            self.bytes.extend_from_slice(&(value.len() as u32).to_le_bytes());
+            self.bytes.extend_from_slice(value.as_bytes());
+        }
+    }
+
+    /// Formats `value` in place. A panic in its `Debug` becomes a note in the value's stead: a
+    /// trace must never break what it observes.
+    pub(super) fn formatted(&mut self, field: u8, value: fmt::Arguments<'_>, limits: ValueLimits) {
+        self.forget(field);
+        if !self.reserve(6, limits) {
+            return;
+        }
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[tag::STR, field, 0, 0, 0, 0]);
+        self.format(value, limits);
+        self.patch_length(start + 2);
+    }
+
+    /// An error and the chain of its sources.
+    pub(super) fn error(
+        &mut self,
+        field: u8,
+        error: &(dyn std::error::Error + 'static),
+        limits: ValueLimits,
+    ) {
+        self.forget(field);
+        if !self.reserve(6 + 4, limits) {
+            return;
+        }
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[tag::ERROR, field, 0, 0, 0, 0]);
+        let mut next = Some(error);
+        while let Some(error) = next {
+            // An endless chain of sources ends with the span's room.
+            if self.bytes.len() + 4 > limits.span_bytes {
+                break;
+            }
+            let at = self.bytes.len();
+            self.bytes.extend_from_slice(&[0; 4]);
+            self.format(format_args!("{error}"), limits);
+            self.patch_length(at);
+            next = error.source();
+        }
+        self.patch_length(start + 2);
+    }
+
+    fn format(&mut self, value: fmt::Arguments<'_>, limits: ValueLimits) {
+        let start = self.bytes.len();
+        let mut sink = Sink {
+            room: limits.span_bytes.saturating_sub(start),
+            characters: limits.length,
+            bytes: &mut self.bytes,
+        };
+        // The sink fails to stop a value that is over its limit; what is written stands.
+        let formatted = catch_unwind(AssertUnwindSafe(|| sink.write_fmt(value)));
+        if formatted.is_err() {
+            self.bytes.truncate(start);
+            self.bytes.extend_from_slice(b"(panicked while being formatted)");
+        }
+    }
+
+    /// Writes into the 4 bytes at `at` how many bytes follow them.
+    fn patch_length(&mut self, at: usize) {
+        let length = (self.bytes.len() - at - 4) as u32;
+        self.bytes[at..at + 4].copy_from_slice(&length.to_le_bytes());
+    }
+
+    /// Marks the field's earlier value, if there is one, as replaced.
+    #[inline]
+    fn forget(&mut self, field: u8) {
+        let bit = if field < 64 { 1_u64 << field } else { 0 };
+        if bit == 0 || self.seen & bit != 0 {
+            self.forget_seen(field);
+        }
+        self.seen |= bit;
+    }
+
+    #[cold]
+    fn forget_seen(&mut self, field: u8) {
+        let (mut at, mut dead) = (0, 0);
+        while at < self.bytes.len() {
+            let Some(length) = record_length(&self.bytes[at..]) else { return };
+            let tag = self.bytes[at];
+            if is_attribute(tag) && self.bytes[at + 1] == field {
+                self.bytes[at] = tag | tag::DEAD;
+            }
+            if self.bytes[at] & tag::DEAD != 0 {
+                dead += length;
+            }
+            at += length;
+        }
+        if dead > 1024 && dead * 2 > self.bytes.len() {
+            self.compact();
+        }
+    }
+
+    /// Removes replaced values, so that a field recorded again and again takes no room.
+    fn compact(&mut self) {
+        let (mut from, mut to) = (0, 0);
+        while from < self.bytes.len() {
+            let Some(length) = record_length(&self.bytes[from..]) else { break };
+            if self.bytes[from] & tag::DEAD == 0 {
+                self.bytes.copy_within(from..from + length, to);
+                to += length;
+            }
+            from += length;
+        }
+        self.bytes.truncate(to);
+    }
+
+    /// Appends values that were encoded elsewhere, outside any lock.
+    pub(super) fn append(&mut self, other: &Self, limits: ValueLimits) {
+        let mut again = self.seen & other.seen;
+        while again != 0 {
+            self.forget_seen(again.trailing_zeros() as u8);
+            again &= again - 1;
+        }
+        self.seen |= other.seen;
+        self.dropped = self.dropped.saturating_add(other.dropped);
+        if self.bytes.len() + other.bytes.len() <= limits.span_bytes {
+            self.bytes.extend_from_slice(&other.bytes);
+        } else {
+            let lost = records(&other.bytes).count() as u32;
+            self.dropped = self.dropped.saturating_add(lost);
+        }
+    }
+
+    /// An event at `ticks`; its metadata is kept beside. False where there is no room for it.
+    pub(super) fn event(&mut self, ticks: u64, values: &Self, limits: ValueLimits) -> bool {
+        let length = 8 + 4 + values.bytes.len();
+        if self.bytes.len() + 5 + length > limits.span_bytes {
+            return false;
+        }
+        self.bytes.push(tag::EVENT);
+        self.bytes.extend_from_slice(&(length as u32).to_le_bytes());
+        self.bytes.extend_from_slice(&ticks.to_le_bytes());
+        self.bytes.extend_from_slice(&values.dropped.to_le_bytes());
+        self.bytes.extend_from_slice(&values.bytes);
+        true
+    }
+
+    /// Marks that the next attribute kept at the record's side belongs here in the order.
+    pub(super) fn side_attribute(&mut self) {
+        self.bytes.push(tag::SIDE_ATTRIBUTE);
+    }
+
+    /// Marks that the next event kept at the record's side belongs here in the order.
+    pub(super) fn side_event(&mut self) {
+        self.bytes.push(tag::SIDE_EVENT);
+    }
+
+    pub(super) fn status(&mut self, code: StatusCode, description: &str, limits: ValueLimits) {
+        if self.reserve(6 + description.len(), limits) {
+            self.bytes.extend_from_slice(&[tag::STATUS, code as u8]);
+            self.bytes.extend_from_slice(&(description.len() as u32).to_le_bytes());
+            self.bytes.extend_from_slice(description.as_bytes());
+        }
+    }
+
+    pub(super) fn name(&mut self, name: &str, limits: ValueLimits) {
+        if self.reserve(5 + name.len(), limits) {
+            self.bytes.push(tag::NAME);
+            self.bytes.extend_from_slice(&(name.len() as u32).to_le_bytes());
+            self.bytes.extend_from_slice(name.as_bytes());
+        }
+    }
+}
+
+fn is_attribute(tag: u8) -> bool {
+    (tag::BOOL..=tag::ERROR).contains(&tag)
+}
+
+/// At most `limit` characters of `value`.
+#[inline]
+fn truncated(value: &str, limit: usize) -> &str {
+    if value.len() <= limit {
+        return value;
+    }
+    match value.char_indices().nth(limit) {
+        Some((end, _)) => &value[..end],
+        None => value,
+    }
+}
+
+/// Writes up to so many characters and bytes, then fails, which ends the formatting early.
+struct Sink<'a> {
+    bytes: &'a mut Vec<u8>,
+    room: usize,
+    characters: usize,
+}
+
+impl fmt::Write for Sink<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut kept = truncated(text, self.characters);
+        if kept.len() > self.room {
+            let end = (0..=self.room).rev().find(|&at| kept.is_char_boundary(at)).unwrap_or(0);
+            kept = &kept[..end];
+        }
+        self.bytes.extend_from_slice(kept.as_bytes());
+        self.room -= kept.len();
+        if self.characters != usize::MAX {
+            self.characters -= kept.chars().count();
+        }
+        if kept.len() == text.len() { Ok(()) } else { Err(fmt::Error) }
+    }
+}
+
+/// The length of the record at the start of `bytes`, `None` where it is not whole.
+fn record_length(bytes: &[u8]) -> Option<usize> {
+    let with_length = |at: usize| {
+        let length = bytes.get(at..at + 4)?;
+        Some(at + 4 + u32::from_le_bytes(length.try_into().ok()?) as usize)
+    };
+    let length = match bytes.first()? & !tag::DEAD {
+        tag::BOOL => 3,
+        tag::I64 | tag::U64 | tag::F64 => 10,
+        tag::I128 | tag::U128 => 18,
+        tag::STR | tag::ERROR | tag::STATUS => with_length(2)?,
+        tag::EVENT | tag::NAME => with_length(1)?,
+        tag::SIDE_ATTRIBUTE | tag::SIDE_EVENT => 1,
+        _ => return None,
+    };
+    (length <= bytes.len()).then_some(length)
+}
+
+/// One decoded record.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Record<'a> {
+    Attribute { field: u8, value: Recorded<'a> },
+    Event { ticks: u64, dropped: u32, attributes: &'a [u8] },
+    Name(&'a str),
+    SideAttribute,
+    SideEvent,
+    Status(StatusCode, &'a str),
+}
+
+/// A decoded value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Recorded<'a> {
+    Bool(bool),
+    I64(i64),
+    U64(u64),
+    F64(f64),
+    I128(i128),
+    U128(u128),
+    Str(&'a str),
+    /// The error's message, then those of its sources.
+    Error(Vec<&'a str>),
+}
+
+/// Reads records back; replaced ones are passed over.
+pub(crate) fn records(mut bytes: &[u8]) -> impl Iterator<Item = Record<'_>> {
+    std::iter::from_fn(move || {
+        loop {
+            let length = record_length(bytes)?;
+            let (record, rest) = bytes.split_at(length);
+            bytes = rest;
+            if let Some(record) = decode(record) {
+                return Some(record);
+            }
+        }
+    })
+}
+
+fn decode(record: &[u8]) -> Option<Record<'_>> {
+    let (&tag, rest) = record.split_first()?;
+    Some(match tag {
+        tag::SIDE_ATTRIBUTE => Record::SideAttribute,
+        tag::SIDE_EVENT => Record::SideEvent,
+        tag::NAME => Record::Name(text(rest.get(4..)?)),
+        tag::EVENT => Record::Event {
+            ticks: u64::from_le_bytes(array(rest.get(4..)?)?),
+            dropped: u32::from_le_bytes(array(rest.get(12..)?)?),
+            attributes: rest.get(16..)?,
+        },
+        tag::STATUS => {
+            let code = match rest.first()? {
+                1 => StatusCode::Error,
+                2 => StatusCode::Ok,
+                _ => StatusCode::Unset,
+            };
+            Record::Status(code, text(rest.get(5..)?))
+        }
+        tag if is_attribute(tag) => {
+            let (&field, payload) = rest.split_first()?;
+            Record::Attribute { field, value: value(tag, payload)? }
+        }
+        _ => return None,
+    })
+}
+
+fn value(tag: u8, payload: &[u8]) -> Option<Recorded<'_>> {
+    Some(match tag {
+        tag::BOOL => Recorded::Bool(*payload.first()? != 0),
+        tag::I64 => Recorded::I64(i64::from_le_bytes(array(payload)?)),
+        tag::U64 => Recorded::U64(u64::from_le_bytes(array(payload)?)),
+        tag::F64 => Recorded::F64(f64::from_le_bytes(array(payload)?)),
+        tag::I128 => Recorded::I128(i128::from_le_bytes(array(payload)?)),
+        tag::U128 => Recorded::U128(u128::from_le_bytes(array(payload)?)),
+        tag::STR => Recorded::Str(text(payload.get(4..)?)),
+        tag::ERROR => {
+            let mut messages = Vec::new();
+            let mut rest = payload.get(4..)?;
+            while let Some(length) = array(rest).map(u32::from_le_bytes) {
+                let end = 4 + length as usize;
+                messages.push(text(rest.get(4..end)?));
+                rest = &rest[end..];
+            }
+            Recorded::Error(messages)
+        }
+        _ => return None,
+    })
+}
+
+fn array<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
+    bytes.first_chunk().copied()
+}
+
+/// Text was written from `str`s; a byte that is none would be a defect, not a reason to lose the
+/// span.
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or("(not UTF-8)")
+}
+
+#[cfg(test)]
+#[path = "encoding_tests.rs"]
+mod tests;

@@ -1,0 +1,586 @@
+//! What the layer's callbacks, the guard and the exporter's thread share.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use opentelemetry::trace::TraceContextExt as _;
+use opentelemetry_sdk::trace::IdGenerator;
+use tracing::level_filters::LevelFilter;
+use tracing::{Dispatch, Metadata};
+use tracing_subscriber::Registry;
+
+use crate::export::chunk::{Chunk, SpanRecord};
+use crate::export::queue::{Queue, Swap};
+use crate::export::stats::{Counts, DropReason, DroppedSpans, Stats};
+use crate::layer::clock::Clock;
+use crate::layer::encoding::ValueLimits;
+use crate::layer::record::{Body, Identity, Slot, State};
+use crate::layer::sampling::{Decider, Question};
+use crate::layer::table::Table;
+use crate::layer::thread::{ThreadShared, ids_without_thread, with_local};
+use crate::propagation::{Carried, RawTraceState, TraceParent};
+
+/// Bit 1 of the trace flags: the trace id is random (W3C Trace Context level 2, section 3.2.2.5.2).
+const RANDOM: u8 = 2;
+const SAMPLED: u8 = 1;
+
+/// Counts of what one span may hold, after the `OTEL_*_LIMIT` variables.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) attributes: u32,
+    pub(crate) events: u32,
+    pub(crate) links: u32,
+    pub(crate) event_attributes: u32,
+    pub(crate) link_attributes: u32,
+    pub(crate) values: ValueLimits,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            attributes: 128,
+            events: 128,
+            links: 128,
+            event_attributes: 128,
+            link_attributes: 128,
+            values: ValueLimits { length: usize::MAX, span_bytes: 64 * 1024 },
+        }
+    }
+}
+
+/// One pipeline, from the layer's callbacks to the queue.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    /// Unique in the process; a thread finds its state for this engine by it.
+    pub(super) id: u64,
+    is_open: AtomicBool,
+    pub(crate) clock: Clock,
+    pub(crate) limits: Limits,
+    pub(super) max_level: LevelFilter,
+    decider: Decider,
+    id_generator: Option<Box<dyn IdGenerator>>,
+    pub(super) table: Table,
+    slots: Slots,
+    pub(crate) queue: Queue,
+    chunk_spans: usize,
+    pub(crate) counts: Counts,
+    threads: Mutex<Threads>,
+    next_thread: AtomicU32,
+    /// Where the registry lives that this engine's layer sits on; 0 before it is known.
+    registry: AtomicUsize,
+    has_siblings: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Threads {
+    running: Vec<Arc<ThreadShared>>,
+    /// Names by thread number, of threads that ended too: their spans may still be queued.
+    names: Vec<Option<String>>,
+    ended: Totals,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    started: u64,
+    restarted: u64,
+    closed: u64,
+    not_sampled: u64,
+}
+
+/// What a builder settles.
+#[derive(Debug)]
+pub(crate) struct EngineOptions {
+    pub(crate) limits: Limits,
+    pub(crate) max_level: LevelFilter,
+    pub(crate) decider: Decider,
+    pub(crate) id_generator: Option<Box<dyn IdGenerator>>,
+    pub(crate) max_live_spans: usize,
+    pub(crate) max_queue_size: usize,
+    pub(crate) max_export_batch_size: usize,
+}
+
+/// Spans in a chunk before it is handed over; less where the queue is smaller.
+const CHUNK_SPANS: usize = 64;
+
+static NEXT_ENGINE: AtomicU64 = AtomicU64::new(1);
+/// Every engine whose layer was given to a subscriber. Read only where a layer cannot be reached
+/// from the subscriber itself (behind `reload`) or where two sit on one registry.
+static ENGINES: Mutex<Vec<Weak<Engine>>> = Mutex::new(Vec::new());
+
+impl Engine {
+    pub(crate) fn new(options: EngineOptions) -> Arc<Self> {
+        let EngineOptions { max_live_spans, max_queue_size, max_export_batch_size, .. } = options;
+        Arc::new(Self {
+            id: NEXT_ENGINE.fetch_add(1, Ordering::Relaxed),
+            is_open: AtomicBool::new(true),
+            clock: Clock::new(),
+            limits: options.limits,
+            max_level: options.max_level,
+            decider: options.decider,
+            id_generator: options.id_generator,
+            table: Table::new(max_live_spans),
+            slots: Slots::new(max_live_spans),
+            queue: Queue::new(max_queue_size, max_export_batch_size),
+            chunk_spans: CHUNK_SPANS.min(max_queue_size).max(1),
+            counts: Counts::default(),
+            threads: Mutex::default(),
+            next_thread: AtomicU32::new(0),
+            registry: AtomicUsize::new(0),
+            has_siblings: AtomicBool::new(false),
+        })
+    }
+
+    /// False once shutdown began: nothing new is recorded.
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn stop_recording(&self) {
+        self.is_open.store(false, Ordering::Release);
+    }
+
+    // ----- the registry this layer sits on
+
+    pub(super) fn registered(self: &Arc<Self>, dispatch: &Dispatch) {
+        let registry = registry_address(dispatch);
+        self.registry.store(registry, Ordering::Release);
+        let mut engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
+        engines.retain(|engine| engine.strong_count() > 0);
+        for sibling in engines.iter().filter_map(Weak::upgrade) {
+            if registry != 0 && sibling.registry.load(Ordering::Acquire) == registry {
+                sibling.has_siblings.store(true, Ordering::Release);
+                self.has_siblings.store(true, Ordering::Release);
+            }
+        }
+        engines.push(Arc::downgrade(self));
+    }
+
+    pub(super) fn has_siblings(&self) -> bool {
+        self.has_siblings.load(Ordering::Acquire)
+    }
+
+    /// All engines whose layer sits on `dispatch`'s registry.
+    pub(super) fn of(dispatch: &Dispatch) -> Vec<Arc<Self>> {
+        let registry = registry_address(dispatch);
+        let engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
+        engines
+            .iter()
+            .filter_map(Weak::upgrade)
+            .filter(|engine| registry != 0 && engine.registry.load(Ordering::Acquire) == registry)
+            .collect()
+    }
+
+    // ----- slots and threads
+
+    #[inline]
+    pub(super) fn slot(&self, at: u32) -> &Slot {
+        self.slots.get(at)
+    }
+
+    /// The live record of `id`, if this layer has one.
+    #[inline]
+    pub(super) fn find(&self, id: u64) -> Option<(u32, &Slot)> {
+        let at = self.table.get(id)?;
+        Some((at, self.slot(at)))
+    }
+
+    pub(super) fn refill(&self, free: &mut Vec<u32>) -> Option<u32> {
+        self.slots.refill(free);
+        free.pop()
+    }
+
+    /// Gives a slot back to the thread that closed its span.
+    #[inline]
+    pub(super) fn release(&self, free: &mut Vec<u32>, at: u32) {
+        free.push(at);
+        if free.len() >= 2 * SLOT_BATCH {
+            self.slots.give_back(free.drain(..SLOT_BATCH));
+        }
+    }
+
+    pub(super) fn release_without_thread(&self, at: u32) {
+        self.slots.give_back(std::iter::once(at));
+    }
+
+    pub(super) fn next_thread_number(&self) -> u32 {
+        self.next_thread.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn empty_chunk(&self) -> Chunk {
+        self.queue.spare().unwrap_or_else(|| Chunk::with_capacity(self.chunk_spans))
+    }
+
+    pub(super) fn add_thread(&self, shared: &Arc<ThreadShared>) {
+        let mut threads = self.threads();
+        let at = shared.number as usize;
+        if threads.names.len() <= at {
+            threads.names.resize(at + 1, None);
+        }
+        threads.names[at].clone_from(&shared.name);
+        threads.running.push(Arc::clone(shared));
+    }
+
+    pub(super) fn thread_ended(&self, shared: &Arc<ThreadShared>, free: Vec<u32>) {
+        self.slots.give_back(free.into_iter());
+        let chunk = shared.take_chunk(Chunk::default());
+        if !chunk.is_empty() {
+            self.hand_over(chunk);
+        }
+        let mut threads = self.threads();
+        if let Some(at) = threads.running.iter().position(|other| Arc::ptr_eq(other, shared)) {
+            threads.running.swap_remove(at);
+            let counters = &shared.counters;
+            threads.ended.closed += counters.closed.load();
+            threads.ended.not_sampled += counters.not_sampled.load();
+            threads.ended.restarted += counters.restarted.load();
+            threads.ended.started += counters.started.load();
+            self.counts.add_dropped(DropReason::LiveLimit, counters.no_slot.load() as usize);
+        }
+    }
+
+    /// The name of a thread by its number.
+    pub(crate) fn thread_name(&self, number: u32) -> Option<String> {
+        self.threads().names.get(number as usize).cloned().flatten()
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Threads> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An identity of a span that is closed already.
+    pub(super) fn recently_closed(&self, id: u64) -> Option<Identity> {
+        self.threads().running.iter().find_map(|thread| thread.recently_closed(id))
+    }
+
+    // ----- hand-over
+
+    fn hand_over(&self, chunk: Chunk) -> Chunk {
+        match self.queue.swap(chunk) {
+            Swap::Taken(empty) => empty,
+            Swap::Full(mut lost) => {
+                self.counts.add_dropped(DropReason::QueueFull, lost.len());
+                lost.clear();
+                lost
+            }
+            Swap::Finished(mut lost) => {
+                self.counts.add_dropped(DropReason::AfterShutdown, lost.len());
+                lost.clear();
+                lost
+            }
+        }
+    }
+
+    /// Moves what idle threads hold into the queue.
+    pub(crate) fn collect(&self) {
+        let running = self.threads().running.clone();
+        for thread in running {
+            if thread.outbound().chunk.is_empty() {
+                continue;
+            }
+            let chunk = thread.take_chunk(self.empty_chunk());
+            if !chunk.is_empty() {
+                let empty = self.hand_over(chunk);
+                self.queue.recycle(empty);
+            }
+        }
+    }
+
+    /// Hands a closed span over: to the closing thread's chunk, or where the thread's locals are
+    /// gone already, to the queue.
+    pub(super) fn close(self: &Arc<Self>, id: u64, identity: Identity, body: &mut Body, end: u64) {
+        let Some(metadata) = body.metadata else { return };
+        let written = with_local(self, |local| {
+            self.write_out(&local.shared, id, metadata, identity, body, end);
+        });
+        if written.is_none() {
+            let mut chunk = Chunk::default();
+            push(&mut chunk, metadata, identity, body, end);
+            self.threads().ended.closed += 1;
+            if self.is_open() {
+                self.hand_over(chunk);
+            } else {
+                self.counts.add_dropped(DropReason::AfterShutdown, 1);
+            }
+        }
+    }
+
+    fn write_out(
+        &self,
+        shared: &ThreadShared,
+        id: u64,
+        metadata: &'static Metadata<'static>,
+        identity: Identity,
+        body: &mut Body,
+        end: u64,
+    ) {
+        let mut outbound = shared.outbound();
+        shared.counters.closed.increment();
+        // Looked at under the lock: the last collection takes it after recording has stopped, so
+        // nothing is left behind in a chunk that nobody will take.
+        if !self.is_open() {
+            self.counts.add_dropped(DropReason::AfterShutdown, 1);
+            return;
+        }
+        outbound.remember(id, identity);
+        push(&mut outbound.chunk, metadata, identity, body, end);
+        if !outbound.chunk.is_full(self.chunk_spans) {
+            return;
+        }
+        // The queue's lock nests in the thread's; nobody takes them the other way round.
+        let full = std::mem::take(&mut outbound.chunk);
+        outbound.chunk = self.hand_over(full);
+        if outbound.chunk.spans.capacity() == 0 {
+            outbound.chunk = Chunk::with_capacity(self.chunk_spans);
+        }
+    }
+
+    // ----- identity
+
+    /// The span's identity, decided now if it was not before. `None` if the slot is another's.
+    pub(super) fn resolve(self: &Arc<Self>, slot: &Slot, id: u64) -> Option<Identity> {
+        if let Some(identity) = slot.identity() {
+            return slot.is(id).then_some(identity);
+        }
+        let fresh = self.fresh_ids();
+        let mut body = slot.lock_if(id)?;
+        if let Some(identity) = slot.identity() {
+            return Some(identity);
+        }
+        let trace_id = if body.parent.is_some() { body.parent.trace_id } else { fresh.trace_id };
+        let identity = Identity { trace_id, ..fresh };
+        let parent_sampled = body.parent.is_some().then_some(body.parent.flags & SAMPLED != 0);
+        if let Some(is_sampled) = self.decider.quick(parent_sampled, trace_id.into()) {
+            return Some(self.decide(slot, &mut body, identity, is_sampled));
+        }
+        // The sampler is foreign code: it is asked while nothing is locked.
+        let snapshot = crate::export::decode::snapshot(&body, &self.limits);
+        let parent = body.parent.is_some().then(|| parent_context(&body));
+        drop(body);
+        let decision = self.decider.ask(&Question {
+            parent: parent.as_ref(),
+            trace_id: trace_id.into(),
+            name: &snapshot.name,
+            kind: &snapshot.kind,
+            attributes: &snapshot.attributes,
+            links: &snapshot.links,
+        });
+        let mut body = slot.lock_if(id)?;
+        if let Some(identity) = slot.identity() {
+            // Another thread was quicker; its answer stands.
+            return Some(identity);
+        }
+        if decision.is_sampled {
+            for attribute in decision.attributes {
+                body.attributes.side_attribute();
+                body.side().attributes.push(attribute);
+            }
+        }
+        if decision.trace_state.is_some() {
+            body.side().trace_state = decision.trace_state;
+        }
+        Some(self.decide(slot, &mut body, identity, decision.is_sampled))
+    }
+
+    /// Settles an entry span whose body the caller has locked.
+    pub(super) fn decide(
+        self: &Arc<Self>,
+        slot: &Slot,
+        body: &mut Body,
+        mut identity: Identity,
+        is_sampled: bool,
+    ) -> Identity {
+        // The parent's random bit is passed on as it came; fresh ids bring their own.
+        let random =
+            if body.parent.is_some() { body.parent.flags } else { identity.flags } & RANDOM;
+        identity.flags = random | u8::from(is_sampled);
+        identity.has_entries = body
+            .side
+            .as_ref()
+            .is_some_and(|side| side.entries.is_some() || side.trace_state.is_some());
+        if is_sampled {
+            with_local(self, |local| local.shared.counters.started.increment())
+                .unwrap_or_else(|| self.threads().ended.started += 1);
+            slot.decide(identity, State::Recording);
+        } else {
+            with_local(self, |local| local.shared.counters.not_sampled.increment())
+                .unwrap_or_else(|| self.threads().ended.not_sampled += 1);
+            slot.decide(identity, State::NotSampled);
+            body.attributes.clear();
+            body.events.clear();
+        }
+        identity
+    }
+
+    /// Ids for a span, and the flags that go with how they were made.
+    pub(super) fn fresh_ids(self: &Arc<Self>) -> Identity {
+        if let Some(generator) = &self.id_generator {
+            return Identity {
+                trace_id: u128::from_be_bytes(generator.new_trace_id().to_bytes()),
+                span_id: u64::from_be_bytes(generator.new_span_id().to_bytes()),
+                flags: 0,
+                has_entries: false,
+            };
+        }
+        let (trace_id, span_id) = with_local(self, |local| (local.trace_id(), local.span_id()))
+            .unwrap_or_else(ids_without_thread);
+        Identity { trace_id, span_id, flags: RANDOM, has_entries: false }
+    }
+
+    #[inline]
+    pub(super) fn has_own_ids(&self) -> bool {
+        self.id_generator.is_none()
+    }
+
+    /// Whether an entry span with this parent is sure to be turned down, whatever it records.
+    #[inline]
+    pub(super) fn quick_decision(&self, parent_flags: Option<u8>, trace_id: u128) -> Option<bool> {
+        self.decider.quick(parent_flags.map(|flags| flags & SAMPLED != 0), trace_id.into())
+    }
+
+    /// What a request made from within the span carries.
+    pub(super) fn carried_by(self: &Arc<Self>, slot: &Slot, id: u64) -> Option<Carried> {
+        let identity = self.resolve(slot, id)?;
+        slot.settle();
+        if !identity.has_entries {
+            return Some(Carried { parent: Some(identity.into()), entries: None });
+        }
+        let body = slot.lock_if(id)?;
+        let entries = match &body.side {
+            None => None,
+            Some(side) => match &side.trace_state {
+                Some(state) if state.header().is_empty() => side.entries.clone(),
+                Some(state) => Some(
+                    side.entries
+                        .clone()
+                        .unwrap_or_default()
+                        .with_value(RawTraceState(state.header().into())),
+                ),
+                None => side.entries.clone(),
+            },
+        };
+        Some(Carried { parent: Some(TraceParent::from(identity)), entries })
+    }
+
+    // ----- counts
+
+    pub(crate) fn stats(&self) -> Stats {
+        // Read against the life of a span, so that a later stage never outruns an earlier one.
+        let mut stats = Stats {
+            exported: self.counts.exported(),
+            dropped: DroppedSpans::read(&self.counts),
+            ..Stats::default()
+        };
+        let threads = self.threads();
+        let sum = |pick: fn(&ThreadShared) -> u64| -> u64 {
+            threads.running.iter().map(|thread| pick(thread)).sum()
+        };
+        let no_slot = sum(|thread| thread.counters.no_slot.load());
+        stats.closed = threads.ended.closed + sum(|thread| thread.counters.closed.load());
+        stats.not_sampled =
+            threads.ended.not_sampled + sum(|thread| thread.counters.not_sampled.load());
+        let restarted = threads.ended.restarted + sum(|thread| thread.counters.restarted.load());
+        let started = threads.ended.started + sum(|thread| thread.counters.started.load());
+        stats.started = started.saturating_sub(restarted);
+        stats.dropped.live_limit += no_slot;
+        // A span without a slot was started and closed in one.
+        stats.started += stats.dropped.live_limit;
+        stats.closed += stats.dropped.live_limit;
+        stats
+    }
+}
+
+fn push(
+    chunk: &mut Chunk,
+    metadata: &'static Metadata<'static>,
+    identity: Identity,
+    body: &mut Body,
+    end: u64,
+) {
+    chunk.bytes.extend_from_slice(body.attributes.bytes());
+    chunk.events.extend_from_slice(&body.events);
+    chunk.spans.push(SpanRecord {
+        metadata,
+        identity,
+        parent: body.parent,
+        start: body.start,
+        end: end.max(body.start),
+        thread: body.thread,
+        bytes: body.attributes.bytes().len() as u32,
+        events: body.events.len() as u32,
+        dropped_attributes: body.attributes.dropped(),
+        dropped_events: body.dropped_events,
+        dropped_links: body.dropped_links,
+        side: body.side.take(),
+    });
+}
+
+/// The parent as a sampler sees it.
+fn parent_context(body: &Body) -> opentelemetry::Context {
+    let side = body.side.as_deref();
+    let cx = side.and_then(|side| side.entries.clone()).unwrap_or_default();
+    cx.with_remote_span_context(opentelemetry::trace::SpanContext::new(
+        body.parent.trace_id.into(),
+        body.parent.span_id.into(),
+        opentelemetry::TraceFlags::new(body.parent.flags),
+        body.parent.is_remote,
+        side.and_then(|side| side.trace_state.clone()).unwrap_or_default(),
+    ))
+}
+
+fn registry_address(dispatch: &Dispatch) -> usize {
+    dispatch.downcast_ref::<Registry>().map_or(0, |registry| std::ptr::from_ref(registry).addr())
+}
+
+/// Slots in segments that are made when they are needed and never freed before the engine.
+#[derive(Debug)]
+struct Slots {
+    segments: Box<[OnceLock<Box<[Slot]>>]>,
+    pool: Mutex<Pool>,
+    max: u32,
+}
+
+#[derive(Debug, Default)]
+struct Pool {
+    free: Vec<u32>,
+    /// The first slot that was never used.
+    next: u32,
+}
+
+const SEGMENT: usize = 256;
+/// Slots that a thread takes from the pool, or gives back, in one go.
+const SLOT_BATCH: usize = 32;
+
+impl Slots {
+    fn new(max_live: usize) -> Self {
+        let max = u32::try_from(max_live).unwrap_or(u32::MAX);
+        let segments = (max as usize).div_ceil(SEGMENT);
+        Self {
+            segments: std::iter::repeat_with(OnceLock::new).take(segments).collect(),
+            pool: Mutex::default(),
+            max,
+        }
+    }
+
+    #[inline]
+    fn get(&self, at: u32) -> &Slot {
+        let segment = self.segments[at as usize / SEGMENT]
+            .get_or_init(|| std::iter::repeat_with(Slot::default).take(SEGMENT).collect());
+        &segment[at as usize % SEGMENT]
+    }
+
+    fn refill(&self, free: &mut Vec<u32>) {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = pool.free.len().saturating_sub(SLOT_BATCH);
+        free.extend(pool.free.drain(from..));
+        if free.is_empty() {
+            let end = self.max.min(pool.next + SLOT_BATCH as u32);
+            free.extend((pool.next..end).rev());
+            pool.next = end;
+        }
+    }
+
+    fn give_back(&self, slots: impl Iterator<Item = u32>) {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner).free.extend(slots);
+    }
+}

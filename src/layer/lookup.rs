@@ -1,0 +1,95 @@
+//! From a `tracing` span to the engines that record it.
+
+use std::sync::Arc;
+
+use opentelemetry::Context;
+use tracing::{Dispatch, Span, dispatcher};
+use tracing_subscriber::Registry;
+use tracing_subscriber::registry::LookupSpan as _;
+
+use crate::layer::engine::Engine;
+use crate::layer::thread::{Entered, with_local};
+use crate::layer::{BridgeLayer, SetParentError};
+use crate::propagation::Carried;
+
+/// Runs `f` for every engine behind `dispatch`. False if there is none.
+pub(crate) fn for_each_engine(dispatch: &Dispatch, mut f: impl FnMut(&Arc<Engine>)) -> bool {
+    match dispatch.downcast_ref::<BridgeLayer>() {
+        Some(layer) if !layer.engine.has_siblings() => {
+            f(&layer.engine);
+            true
+        }
+        // Two layers on one registry, or one that a wrapper such as `reload` hides.
+        _ => {
+            let engines = Engine::of(dispatch);
+            engines.iter().for_each(&mut f);
+            !engines.is_empty()
+        }
+    }
+}
+
+/// What `f` makes of the first engine behind `dispatch` for which it makes anything.
+fn first<R>(dispatch: &Dispatch, mut f: impl FnMut(&Arc<Engine>) -> Option<R>) -> Option<R> {
+    let mut found = None;
+    for_each_engine(dispatch, |engine| {
+        if found.is_none() {
+            found = f(engine);
+        }
+    });
+    found
+}
+
+/// The span's record, or that of its nearest ancestor with one; for a disabled span the thread's
+/// current one.
+fn with_recorded<R>(span: &Span, f: impl Fn(&Arc<Engine>, u64) -> Option<R>) -> Option<R> {
+    let found = span.with_subscriber(|(id, dispatch)| {
+        first(dispatch, |engine| {
+            let id = id.into_u64();
+            if engine.find(id).is_some() {
+                return f(engine, id);
+            }
+            let registry = dispatch.downcast_ref::<Registry>()?;
+            let mut ancestor = registry.span(&tracing::span::Id::from_u64(id))?.parent();
+            while let Some(span) = ancestor {
+                let id = span.id().into_u64();
+                if engine.find(id).is_some() {
+                    return f(engine, id);
+                }
+                ancestor = span.parent();
+            }
+            None
+        })
+    });
+    match found {
+        Some(found) => found,
+        None => dispatcher::get_default(|dispatch| {
+            first(dispatch, |engine| {
+                let top = with_local(engine, |local| local.current(engine))??;
+                if top.slot == Entered::NO_SLOT { None } else { f(engine, top.id) }
+            })
+        }),
+    }
+}
+
+/// What a request made from within `span` carries, if a layer of ours knows.
+pub(crate) fn carried_by(span: &Span) -> Option<Carried> {
+    with_recorded(span, Engine::carried)
+}
+
+/// The span's context, if a layer of ours records it or an ancestor of it.
+pub(crate) fn context_of(span: &Span) -> Option<Context> {
+    with_recorded(span, Engine::otel_context)
+}
+
+/// Sets the span's parent in every layer of ours; `None` if there is none.
+pub(crate) fn set_parent(span: &Span, cx: &Context) -> Option<Result<(), SetParentError>> {
+    span.with_subscriber(|(id, dispatch)| {
+        let mut result = None;
+        for_each_engine(dispatch, |engine| {
+            let set = engine.set_parent(id.into_u64(), cx);
+            result = Some(result.unwrap_or(Ok(())).and(set));
+        });
+        result
+    })
+    .flatten()
+}

@@ -1,0 +1,269 @@
+//! One live span's record: what is known of it while it is open.
+//!
+//! A [`Slot`] is never freed, only reused. Its id tells whose it is now; everything a thread may
+//! read through an id that went stale meanwhile is atomic, and the [`Body`] is read only under its
+//! lock after a look at the id.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use opentelemetry::trace::{Event, Link, TraceState};
+use opentelemetry::{Context, KeyValue};
+use tracing::Metadata;
+
+use crate::layer::encoding::Attributes;
+use crate::propagation::TraceParent;
+
+/// What the rest of the trace needs to know of a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) trace_id: u128,
+    pub(crate) span_id: u64,
+    pub(crate) flags: u8,
+    /// Whether values (baggage, raw tracestate) travel with the trace, at the record's side.
+    pub(crate) has_entries: bool,
+}
+
+impl Identity {
+    /// No span's identity.
+    pub(crate) const NONE: Self = Self { trace_id: 0, span_id: 0, flags: 0, has_entries: false };
+
+    #[inline]
+    pub(crate) fn is_sampled(&self) -> bool {
+        self.flags & 1 != 0
+    }
+}
+
+impl From<Identity> for TraceParent {
+    fn from(identity: Identity) -> Self {
+        Self {
+            trace_id: identity.trace_id.into(),
+            span_id: identity.span_id.into(),
+            flags: opentelemetry::TraceFlags::new(identity.flags),
+        }
+    }
+}
+
+/// Where a span stands with its sampling decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum State {
+    /// Entry span whose parent may still be set; no ids yet.
+    Pending = 0,
+    NotSampled = 1,
+    Recording = 2,
+}
+
+/// A place for one live span.
+#[derive(Debug)]
+#[repr(align(64))]
+pub(super) struct Slot {
+    /// The tracing id of the span that lives here, 0 while there is none.
+    id: AtomicU64,
+    state: AtomicU8,
+    flags: AtomicU8,
+    has_entries: AtomicBool,
+    /// Whether somebody has seen the ids, so that they can no longer change.
+    is_settled: AtomicBool,
+    /// How often the span is entered and not yet exited, over all threads.
+    entered: AtomicU32,
+    span_id: AtomicU64,
+    trace_high: AtomicU64,
+    trace_low: AtomicU64,
+    last_exit: AtomicU64,
+    body: Mutex<Body>,
+}
+
+/// What only the holder of the slot's lock sees.
+#[derive(Debug, Default)]
+pub(crate) struct Body {
+    pub(crate) metadata: Option<&'static Metadata<'static>>,
+    pub(crate) parent: Parent,
+    pub(crate) start: u64,
+    /// Number of the thread that created the span.
+    pub(crate) thread: u32,
+    pub(crate) attributes: Attributes,
+    /// Metadata of the events, in the order in which they stand in `attributes`.
+    pub(crate) events: Vec<&'static Metadata<'static>>,
+    pub(crate) dropped_events: u32,
+    pub(crate) dropped_links: u32,
+    pub(crate) side: Option<Box<Side>>,
+}
+
+/// The parent's span context, with ids of zero where there is none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Parent {
+    pub(crate) trace_id: u128,
+    pub(crate) span_id: u64,
+    pub(crate) flags: u8,
+    pub(crate) is_remote: bool,
+}
+
+impl Parent {
+    pub(crate) fn is_some(&self) -> bool {
+        self.trace_id != 0
+    }
+}
+
+/// What few spans have, and what does not fit into bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Side {
+    /// Values (baggage, raw tracestate) that travel with the trace.
+    pub(crate) entries: Option<Context>,
+    /// What a sampler made of the trace state, or the one of a parent from the OpenTelemetry API.
+    pub(crate) trace_state: Option<TraceState>,
+    pub(crate) links: Vec<Link>,
+    pub(crate) attributes: Vec<KeyValue>,
+    pub(crate) events: Vec<Event>,
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self {
+            id: AtomicU64::new(0),
+            state: AtomicU8::new(State::Pending as u8),
+            flags: AtomicU8::new(0),
+            has_entries: AtomicBool::new(false),
+            is_settled: AtomicBool::new(false),
+            entered: AtomicU32::new(0),
+            span_id: AtomicU64::new(0),
+            trace_high: AtomicU64::new(0),
+            trace_low: AtomicU64::new(0),
+            last_exit: AtomicU64::new(0),
+            body: Mutex::default(),
+        }
+    }
+}
+
+impl Slot {
+    /// The body of a slot that has no span yet; only its next owner calls this.
+    pub(super) fn prepare(&self) -> MutexGuard<'_, Body> {
+        self.entered.store(0, Ordering::Relaxed);
+        self.last_exit.store(0, Ordering::Relaxed);
+        self.state.store(State::Pending as u8, Ordering::Relaxed);
+        self.is_settled.store(false, Ordering::Relaxed);
+        self.lock()
+    }
+
+    /// Makes the slot `id`'s.
+    pub(super) fn publish(&self, id: u64) {
+        self.id.store(id, Ordering::Release);
+    }
+
+    /// Ends the span's life here. What is left in the body is cleared by [`Body::clear`].
+    pub(super) fn retire(&self) {
+        self.id.store(0, Ordering::Release);
+    }
+
+    /// The span's body, unless the slot is another span's by now.
+    pub(super) fn lock_if(&self, id: u64) -> Option<MutexGuard<'_, Body>> {
+        let body = self.lock();
+        self.is(id).then_some(body)
+    }
+
+    #[inline]
+    pub(super) fn is(&self, id: u64) -> bool {
+        self.id.load(Ordering::Acquire) == id
+    }
+
+    /// Records the decision. The caller holds the body's lock, or nobody else knows the slot yet.
+    pub(super) fn decide(&self, identity: Identity, state: State) {
+        self.span_id.store(identity.span_id, Ordering::Relaxed);
+        self.trace_high.store((identity.trace_id >> 64) as u64, Ordering::Relaxed);
+        self.trace_low.store(identity.trace_id as u64, Ordering::Relaxed);
+        self.flags.store(identity.flags, Ordering::Relaxed);
+        self.has_entries.store(identity.has_entries, Ordering::Relaxed);
+        self.state.store(state as u8, Ordering::Release);
+    }
+
+    /// Takes the decision back. The caller holds the body's lock.
+    pub(super) fn undecide(&self) {
+        self.state.store(State::Pending as u8, Ordering::Release);
+    }
+
+    /// From now on the ids stay as they are.
+    #[inline]
+    pub(super) fn settle(&self) {
+        if !self.is_settled.load(Ordering::Relaxed) {
+            self.is_settled.store(true, Ordering::Release);
+        }
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_settled.load(Ordering::Acquire)
+    }
+
+    #[inline]
+    pub(super) fn state(&self) -> State {
+        match self.state.load(Ordering::Acquire) {
+            2 => State::Recording,
+            1 => State::NotSampled,
+            _ => State::Pending,
+        }
+    }
+
+    /// The span's identity once it is decided. Good only if [`is`](Self::is) still holds after.
+    #[inline]
+    pub(super) fn identity(&self) -> Option<Identity> {
+        if self.state() == State::Pending {
+            return None;
+        }
+        let high = self.trace_high.load(Ordering::Relaxed);
+        let low = self.trace_low.load(Ordering::Relaxed);
+        Some(Identity {
+            trace_id: (u128::from(high) << 64) | u128::from(low),
+            span_id: self.span_id.load(Ordering::Relaxed),
+            flags: self.flags.load(Ordering::Relaxed),
+            has_entries: self.has_entries.load(Ordering::Relaxed),
+        })
+    }
+
+    #[inline]
+    pub(super) fn enter(&self) {
+        self.entered.fetch_add(1, Ordering::AcqRel);
+    }
+
+    #[inline]
+    pub(super) fn exit(&self, now: u64) {
+        self.last_exit.store(now, Ordering::Relaxed);
+        self.entered.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    #[inline]
+    pub(super) fn is_entered(&self) -> bool {
+        self.entered.load(Ordering::Acquire) != 0
+    }
+
+    /// When the span was left last, if it was ever entered.
+    pub(super) fn last_exit(&self) -> Option<u64> {
+        let ticks = self.last_exit.load(Ordering::Relaxed);
+        (ticks != 0).then_some(ticks)
+    }
+
+    /// A panic while the lock was held (in a value's `Debug`) leaves a body that is still whole:
+    /// lengths are written after what they count.
+    fn lock(&self) -> MutexGuard<'_, Body> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Body {
+    /// Empties the body for the next span; buffers of an ordinary size are kept.
+    pub(super) fn clear(&mut self) {
+        self.metadata = None;
+        self.parent = Parent::default();
+        self.attributes.clear();
+        self.events.clear();
+        self.events.shrink_to(KEPT_EVENTS);
+        self.dropped_events = 0;
+        self.dropped_links = 0;
+        self.side = None;
+    }
+
+    pub(super) fn side(&mut self) -> &mut Side {
+        self.side.get_or_insert_default()
+    }
+}
+
+/// Room for this many events stays with a slot between spans.
+const KEPT_EVENTS: usize = 32;

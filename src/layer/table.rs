@@ -1,0 +1,157 @@
+//! tracing id -> slot index, without locks.
+//!
+//! Open addressing with a fixed window: an id lives in one of the `WINDOW` cells from its home on,
+//! or, where all of these are taken, in an overflow map. A search never stops at an empty cell, so
+//! removal needs no tombstones.
+//!
+//! A cell's slot index is written after its key. That is sound to read because an id is only ever
+//! looked up by someone who learnt it from the insertion's caller: `on_new_span` returns before
+//! the subscriber hands the id out.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+const WINDOW: usize = 8;
+
+#[derive(Debug)]
+pub(super) struct Table {
+    cells: Box<[Cell]>,
+    overflow: Mutex<HashMap<u64, u32>>,
+    overflow_len: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Cell {
+    /// The tracing id, 0 where the cell is empty.
+    key: AtomicU64,
+    slot: AtomicU32,
+}
+
+impl Table {
+    /// A table for `max_live` ids at a time; more still fit, in the overflow map.
+    pub(super) fn new(max_live: usize) -> Self {
+        let cells = (max_live.max(WINDOW) * 2).next_power_of_two();
+        Self {
+            cells: std::iter::repeat_with(Cell::default).take(cells).collect(),
+            overflow: Mutex::default(),
+            overflow_len: AtomicUsize::new(0),
+        }
+    }
+
+    pub(super) fn insert(&self, id: u64, slot: u32) {
+        for cell in self.window(id) {
+            // Relaxed look first: a failed compare-exchange would still take the cache line.
+            if cell.key.load(Ordering::Relaxed) == 0
+                && cell.key.compare_exchange(0, id, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            {
+                cell.slot.store(slot, Ordering::Release);
+                return;
+            }
+        }
+        let mut overflow = self.overflow.lock().unwrap_or_else(PoisonError::into_inner);
+        overflow.insert(id, slot);
+        self.overflow_len.store(overflow.len(), Ordering::Release);
+    }
+
+    #[inline]
+    pub(super) fn get(&self, id: u64) -> Option<u32> {
+        for cell in self.window(id) {
+            if cell.key.load(Ordering::Acquire) == id {
+                return Some(cell.slot.load(Ordering::Acquire));
+            }
+        }
+        if self.overflow_len.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        self.overflow.lock().unwrap_or_else(PoisonError::into_inner).get(&id).copied()
+    }
+
+    pub(super) fn remove(&self, id: u64) -> Option<u32> {
+        for cell in self.window(id) {
+            if cell.key.load(Ordering::Acquire) == id {
+                let slot = cell.slot.load(Ordering::Acquire);
+                cell.key.store(0, Ordering::Release);
+                return Some(slot);
+            }
+        }
+        if self.overflow_len.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let mut overflow = self.overflow.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = overflow.remove(&id);
+        self.overflow_len.store(overflow.len(), Ordering::Release);
+        slot
+    }
+
+    fn window(&self, id: u64) -> impl Iterator<Item = &Cell> {
+        let mask = self.cells.len() - 1;
+        let home = home(id) & mask;
+        (home..home + WINDOW).map(move |at| &self.cells[at & mask])
+    }
+}
+
+/// The registry reuses an id's low bits and changes its high ones, so ids that differ in the high
+/// bits alone share a home: the cells of the spans of one thread stay in its cache. Nothing but
+/// speed hangs on that. Neighbouring ids are spread one cache line apart.
+#[inline]
+fn home(id: u64) -> usize {
+    const IN_LINE: usize = 64 / size_of::<Cell>();
+    let low = id as u32 as usize;
+    (low * IN_LINE) ^ ((id >> 32) as usize & 0xfff) * 0x9e5
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn finds_what_was_inserted_until_it_is_removed() {
+        let table = Table::new(16);
+        table.insert(7, 70);
+        table.insert(8, 80);
+        assert_eq!((table.get(7), table.get(8), table.get(9)), (Some(70), Some(80), None));
+        assert_eq!(table.remove(7), Some(70));
+        assert_eq!((table.get(7), table.remove(7)), (None, None));
+    }
+
+    #[test]
+    fn ids_beyond_the_window_go_to_the_overflow_and_come_back() {
+        let table = Table::new(8);
+        for id in 1..=1_000_u64 {
+            table.insert(id, id as u32 * 2);
+        }
+        assert!(table.overflow_len.load(Ordering::Relaxed) > 0);
+        for id in 1..=1_000_u64 {
+            assert_eq!(table.get(id), Some(id as u32 * 2));
+        }
+        for id in 1..=1_000_u64 {
+            assert_eq!(table.remove(id), Some(id as u32 * 2));
+            assert_eq!(table.get(id), None);
+        }
+        assert_eq!(table.overflow_len.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn threads_with_ids_of_their_own_never_see_another_slot() {
+        let table = Arc::new(Table::new(64));
+        let threads: Vec<_> = (0..4_u64)
+            .map(|thread| {
+                let table = Arc::clone(&table);
+                std::thread::spawn(move || {
+                    for round in 0..20_000_u64 {
+                        let id = 1 + thread + 4 * (round % 50) + (round << 40);
+                        table.insert(id, id as u32);
+                        assert_eq!(table.get(id), Some(id as u32));
+                        assert_eq!(table.remove(id), Some(id as u32));
+                    }
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    }
+}

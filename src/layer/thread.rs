@@ -1,0 +1,307 @@
+//! What one thread keeps to itself: free slots, the span stack, the outbound chunk, ids.
+//!
+//! No user code runs while this state is borrowed.
+
+use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use rand::rngs::SmallRng;
+use rand::{RngCore as _, SeedableRng as _};
+
+use crate::export::chunk::Chunk;
+use crate::layer::encoding::Attributes;
+use crate::layer::engine::Engine;
+use crate::layer::record::Identity;
+use crate::propagation::Carried;
+
+thread_local! {
+    static THREAD: ThreadState = const {
+        ThreadState {
+            is_suppressed: Cell::new(false),
+            pending: RefCell::new(None),
+            locals: RefCell::new(Vec::new()),
+        }
+    };
+}
+
+struct ThreadState {
+    is_suppressed: Cell<bool>,
+    pending: RefCell<Option<PendingParent>>,
+    /// One for each layer this thread has met, mostly one in all.
+    locals: RefCell<Vec<Local>>,
+}
+
+/// What the next span is to take as its parent.
+#[derive(Debug)]
+struct PendingParent {
+    carried: Carried,
+    is_taken: bool,
+}
+
+/// This thread's state for one layer.
+#[derive(Debug)]
+pub(super) struct Local {
+    engine_id: u64,
+    engine: Weak<Engine>,
+    /// Slots for the next spans; the last one freed is the first one used, while it is warm.
+    pub(super) free: Vec<u32>,
+    pub(super) stack: Vec<Entered>,
+    /// For values encoded before a lock is taken; away while it is in use.
+    pub(super) scratch: Attributes,
+    pub(super) shared: Arc<ThreadShared>,
+    rng: SmallRng,
+}
+
+/// A span that this thread has entered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entered {
+    pub(super) id: u64,
+    pub(super) slot: u32,
+}
+
+impl Entered {
+    /// Stands for the slot of a span that this layer has no record of.
+    pub(super) const NO_SLOT: u32 = u32::MAX;
+}
+
+/// The part of a thread's state that the exporter's thread reads too.
+#[derive(Debug)]
+pub(crate) struct ThreadShared {
+    pub(super) number: u32,
+    pub(super) name: Option<String>,
+    outbound: Mutex<Outbound>,
+    pub(super) counters: ThreadCounters,
+}
+
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    pub(crate) chunk: Chunk,
+    /// The last spans closed here, for links to spans that are gone.
+    recent: [(u64, Identity); RECENT],
+    next_recent: usize,
+}
+
+const RECENT: usize = 32;
+
+/// Written by their thread alone, so that a plain store is enough.
+#[derive(Debug, Default)]
+pub(crate) struct ThreadCounters {
+    pub(super) started: Counter,
+    /// Starts taken back because the span got another parent before its ids were seen.
+    pub(super) restarted: Counter,
+    pub(super) closed: Counter,
+    pub(super) not_sampled: Counter,
+    pub(super) no_slot: Counter,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    #[inline]
+    pub(super) fn increment(&self) {
+        // Release: who reads this count sees all counts of what happened before.
+        self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Release);
+    }
+
+    pub(super) fn load(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl ThreadShared {
+    pub(super) fn outbound(&self) -> MutexGuard<'_, Outbound> {
+        self.outbound.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the thread's unfinished chunk.
+    pub(crate) fn take_chunk(&self, empty: Chunk) -> Chunk {
+        std::mem::replace(&mut self.outbound().chunk, empty)
+    }
+
+    /// The identity of a span closed a short while ago.
+    pub(super) fn recently_closed(&self, id: u64) -> Option<Identity> {
+        let outbound = self.outbound();
+        outbound.recent.iter().find(|(recent, _)| *recent == id).map(|(_, identity)| *identity)
+    }
+}
+
+impl Outbound {
+    pub(super) fn remember(&mut self, id: u64, identity: Identity) {
+        self.recent[self.next_recent % RECENT] = (id, identity);
+        self.next_recent = self.next_recent.wrapping_add(1);
+    }
+}
+
+/// Runs `f` on this thread's state for `engine`. `None` where nothing may be recorded: on the
+/// exporter's thread, and while the thread's locals are being torn down.
+#[inline]
+pub(super) fn with_local<R>(engine: &Arc<Engine>, f: impl FnOnce(&mut Local) -> R) -> Option<R> {
+    THREAD
+        .try_with(|thread| {
+            if thread.is_suppressed.get() {
+                return None;
+            }
+            let mut locals = thread.locals.try_borrow_mut().ok()?;
+            let at = match locals.iter().position(|local| local.engine_id == engine.id) {
+                Some(at) => at,
+                None => add_local(&mut locals, engine),
+            };
+            Some(f(&mut locals[at]))
+        })
+        .ok()
+        .flatten()
+}
+
+#[cold]
+fn add_local(locals: &mut Vec<Local>, engine: &Arc<Engine>) -> usize {
+    locals.retain(|local| local.engine.strong_count() > 0);
+    let thread = std::thread::current();
+    let shared = Arc::new(ThreadShared {
+        number: engine.next_thread_number(),
+        name: thread.name().map(str::to_owned),
+        outbound: Mutex::new(Outbound {
+            chunk: engine.empty_chunk(),
+            recent: [(0, Identity::NONE); RECENT],
+            next_recent: 0,
+        }),
+        counters: ThreadCounters::default(),
+    });
+    engine.add_thread(&shared);
+    locals.push(Local {
+        engine_id: engine.id,
+        engine: Arc::downgrade(engine),
+        free: Vec::new(),
+        stack: Vec::with_capacity(16),
+        scratch: Attributes::default(),
+        shared,
+        rng: seeded_rng(),
+    });
+    locals.len() - 1
+}
+
+/// Where the operating system has no randomness to give, the standard library's hash keys serve.
+fn seeded_rng() -> SmallRng {
+    use std::hash::{BuildHasher as _, RandomState};
+    SmallRng::try_from_os_rng().unwrap_or_else(|_| {
+        SmallRng::seed_from_u64(RandomState::new().hash_one(std::thread::current().id()))
+    })
+}
+
+/// Ids on a thread whose locals are gone: a generator for this once.
+pub(super) fn ids_without_thread() -> (u128, u64) {
+    let mut rng = seeded_rng();
+    (trace_id(&mut rng), span_id(&mut rng))
+}
+
+/// A random trace id; never zero.
+fn trace_id(rng: &mut SmallRng) -> u128 {
+    loop {
+        let id = (u128::from(rng.next_u64()) << 64) | u128::from(rng.next_u64());
+        if id != 0 {
+            return id;
+        }
+    }
+}
+
+/// A random span id; never zero.
+fn span_id(rng: &mut SmallRng) -> u64 {
+    loop {
+        let id = rng.next_u64();
+        if id != 0 {
+            return id;
+        }
+    }
+}
+
+impl Local {
+    pub(super) fn trace_id(&mut self) -> u128 {
+        trace_id(&mut self.rng)
+    }
+
+    pub(super) fn span_id(&mut self) -> u64 {
+        span_id(&mut self.rng)
+    }
+
+    /// The innermost span that this thread has entered and not exited. Spans that were exited on
+    /// another thread, or are closed, are forgotten here: a guard that travelled must not make
+    /// itself the parent of what this thread does next.
+    #[inline]
+    pub(super) fn current(&mut self, engine: &Engine) -> Option<Entered> {
+        while let Some(&top) = self.stack.last() {
+            if top.slot == Entered::NO_SLOT {
+                return Some(top);
+            }
+            let slot = engine.slot(top.slot);
+            if slot.is(top.id) && slot.is_entered() {
+                return Some(top);
+            }
+            self.stack.pop();
+        }
+        None
+    }
+
+    /// Takes the span off the stack; mostly it is on top.
+    #[inline]
+    pub(super) fn exit(&mut self, id: u64) -> Option<Entered> {
+        let at = self.stack.iter().rposition(|entered| entered.id == id)?;
+        Some(self.stack.remove(at))
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        if let Some(engine) = self.engine.upgrade() {
+            engine.thread_ended(&self.shared, std::mem::take(&mut self.free));
+        }
+    }
+}
+
+/// Nothing that this thread does is recorded from now on.
+pub(crate) fn suppress_this_thread() {
+    let _ = THREAD.try_with(|thread| thread.is_suppressed.set(true));
+}
+
+/// Whether [`suppress_this_thread`] was called here.
+#[inline]
+pub(super) fn is_suppressed() -> bool {
+    THREAD.try_with(|thread| thread.is_suppressed.get()).unwrap_or(true)
+}
+
+/// Runs `make` so that the span it starts takes what is `carried` as its parent. Gives it back
+/// where no layer of ours took it.
+pub(crate) fn with_pending_parent<R>(
+    carried: Carried,
+    make: impl FnOnce() -> R,
+) -> (R, Option<Carried>) {
+    struct Restore(Option<PendingParent>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            let _ = THREAD.try_with(|thread| thread.pending.replace(self.0.take()));
+        }
+    }
+    let pending = PendingParent { carried, is_taken: false };
+    let Ok(before) = THREAD.try_with(|thread| thread.pending.replace(Some(pending))) else {
+        return (make(), None);
+    };
+    let restore = Restore(before);
+    let made = make();
+    let pending = THREAD.try_with(|thread| thread.pending.take()).ok().flatten();
+    drop(restore);
+    (made, pending.filter(|pending| !pending.is_taken).map(|pending| pending.carried))
+}
+
+/// What [`with_pending_parent`] holds ready, for the span being started now.
+#[inline]
+pub(super) fn pending_parent() -> Option<Carried> {
+    THREAD
+        .try_with(|thread| {
+            let mut pending = thread.pending.borrow_mut();
+            let pending = pending.as_mut()?;
+            pending.is_taken = true;
+            Some(pending.carried.clone())
+        })
+        .ok()
+        .flatten()
+}

@@ -1,0 +1,153 @@
+//! What application code does with a `tracing` span.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use opentelemetry::trace::{Link, SpanContext, Status};
+use opentelemetry::{Context, Key, KeyValue, Value};
+use tracing::Span;
+
+use crate::interop;
+use crate::layer::{Engine, SetParentError};
+
+/// OpenTelemetry's side of a [`tracing::Span`].
+///
+/// Names and signatures are those of `tracing_opentelemetry::OpenTelemetrySpanExt`, so that moving
+/// over is a change of import. Where that crate's layer is installed in place of ours, and the
+/// feature `tracing-opentelemetry` is on, these methods serve its spans.
+///
+/// Everything but [`set_parent`](Self::set_parent) works until the span is closed, and does nothing
+/// on a span that is disabled or not sampled.
+///
+/// # Examples
+///
+/// ```
+/// use spanbridge::SpanExt as _;
+///
+/// # let (layer, guard) = spanbridge::layer().build();
+/// # use tracing_subscriber::prelude::*;
+/// # let _default = tracing_subscriber::registry().with(layer).set_default();
+/// let span = tracing::info_span!("charge");
+/// span.set_attribute("order.id", 4711_i64);
+/// span.update_name("charge order");
+/// let cx = span.context();
+/// # use opentelemetry::trace::TraceContextExt as _;
+/// assert!(cx.span().span_context().is_sampled());
+/// ```
+pub trait SpanExt {
+    /// Makes the span a child of the one in `cx`; baggage and other values travel along.
+    ///
+    /// # Errors
+    ///
+    /// Fails once the span's ids have been seen: by a child, or through its context. A span that is
+    /// a child of an unsampled one has no record, and cannot be moved either.
+    fn set_parent(&self, cx: Context) -> Result<(), SetParentError>;
+
+    /// Links the span to another one.
+    fn add_link(&self, cx: SpanContext);
+
+    /// Links the span to another one, and says why.
+    fn add_link_with_attributes(&self, cx: SpanContext, attributes: Vec<KeyValue>);
+
+    /// The span as an OpenTelemetry context: for propagators, or as a parent for spans made with
+    /// the OpenTelemetry API. Asking for it settles the span's ids and its sampling.
+    ///
+    /// Where no layer makes OpenTelemetry spans this is the current context.
+    fn context(&self) -> Context;
+
+    /// Sets an attribute; an earlier value of the same key is replaced.
+    fn set_attribute(&self, key: impl Into<Key>, value: impl Into<Value>);
+
+    /// Sets the status. `Ok` stands once it is set; a later error replaces an earlier one.
+    fn set_status(&self, status: Status);
+
+    /// Adds an event that happened now.
+    fn add_event(&self, name: impl Into<Cow<'static, str>>, attributes: Vec<KeyValue>);
+
+    /// Adds an event that happened at `timestamp`.
+    fn add_event_with_timestamp(
+        &self,
+        name: impl Into<Cow<'static, str>>,
+        timestamp: SystemTime,
+        attributes: Vec<KeyValue>,
+    );
+
+    /// Renames the span.
+    fn update_name(&self, name: impl Into<Cow<'static, str>>);
+}
+
+impl SpanExt for Span {
+    fn set_parent(&self, cx: Context) -> Result<(), SetParentError> {
+        if self.is_disabled() {
+            return Err(SetParentError::SpanDisabled);
+        }
+        interop::set_parent(self, cx)
+    }
+
+    fn add_link(&self, cx: SpanContext) {
+        self.add_link_with_attributes(cx, Vec::new());
+    }
+
+    fn add_link_with_attributes(&self, cx: SpanContext, attributes: Vec<KeyValue>) {
+        let served = for_each_engine(self, |engine, id| {
+            engine.add_link_to(id, Link::new(cx.clone(), attributes.clone(), 0));
+        });
+        if !served {
+            interop::add_link(self, cx, attributes);
+        }
+    }
+
+    fn context(&self) -> Context {
+        interop::context(self)
+    }
+
+    fn set_attribute(&self, key: impl Into<Key>, value: impl Into<Value>) {
+        let attribute = KeyValue::new(key, value);
+        let served =
+            for_each_engine(self, |engine, id| engine.set_attribute(id, attribute.clone()));
+        if !served {
+            interop::set_attribute(self, attribute);
+        }
+    }
+
+    fn set_status(&self, status: Status) {
+        if !for_each_engine(self, |engine, id| engine.set_status(id, &status)) {
+            interop::set_status(self, status);
+        }
+    }
+
+    fn add_event(&self, name: impl Into<Cow<'static, str>>, attributes: Vec<KeyValue>) {
+        self.add_event_with_timestamp(name, SystemTime::now(), attributes);
+    }
+
+    fn add_event_with_timestamp(
+        &self,
+        name: impl Into<Cow<'static, str>>,
+        timestamp: SystemTime,
+        attributes: Vec<KeyValue>,
+    ) {
+        let name = name.into();
+        let served = for_each_engine(self, |engine, id| {
+            engine.add_event(id, name.clone(), timestamp, attributes.clone());
+        });
+        if !served {
+            interop::add_event(self, name, timestamp, attributes);
+        }
+    }
+
+    fn update_name(&self, name: impl Into<Cow<'static, str>>) {
+        let name = name.into();
+        if !for_each_engine(self, |engine, id| engine.update_name(id, &name)) {
+            interop::update_name(self, name);
+        }
+    }
+}
+
+/// Runs `f` for every layer of ours that the span went through. False if there is none.
+fn for_each_engine(span: &Span, mut f: impl FnMut(&Arc<Engine>, u64)) -> bool {
+    span.with_subscriber(|(id, dispatch)| {
+        crate::layer::for_each_engine(dispatch, |engine| f(engine, id.into_u64()))
+    })
+    .unwrap_or(true)
+}
