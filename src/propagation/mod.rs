@@ -88,9 +88,10 @@ impl Carried {
         let entries = match trace_state {
             Some(Cow::Borrowed(_)) => Some(cx.clone()),
             Some(Cow::Owned(text)) => Some(cx.with_value(RawTraceState(text.into()))),
+            None if cx.baggage().is_empty() => None,
             // What was received for another trace, or for none, must not be sent.
             None if has_raw => Some(cx.with_value(RawTraceState(Default::default()))),
-            None => (!cx.baggage().is_empty()).then(|| cx.clone()),
+            None => Some(cx.clone()),
         };
         Self { parent, entries }
     }

@@ -72,7 +72,7 @@ const NEW_TRACE: &str = "00000000000000000000000000000abc";
 /// a span id of its own.
 fn child_of(parent: Option<TraceParent>, span_id: u64) -> TraceParent {
     TraceParent {
-        trace_id: parent.map_or(TraceId::from(0xabc), |p| p.trace_id),
+        trace_id: parent.map_or_else(|| TraceId::from(0xabc), |p| p.trace_id),
         span_id: SpanId::from(span_id),
         flags: parent.map_or(TraceFlags::SAMPLED, |p| p.flags),
     }
@@ -323,7 +323,8 @@ fn harness_tracestate_limit_tests_pass() {
 
 #[test]
 fn harness_advanced_tests_pass() {
-    let rows: [(&str, &[(&str, &str)], &str); 3] = [
+    type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+    let rows: [Row<'_>; 3] = [
         ("multiple_requests_with_valid_traceparent", &[("traceparent", PARENT)], TRACE),
         ("multiple_requests_without_traceparent", &[], NEW_TRACE),
         (
@@ -385,10 +386,67 @@ fn every_field_is_told_even_when_there_is_nothing_to_send() {
 }
 
 #[test]
+fn context_with_the_span_of_another_trace_carries_no_received_tracestate() {
+    let headers = [("traceparent", PARENT), ("tracestate", "a=1"), ("baggage", "b=1")];
+    let cx = extract(&Lines::new(&headers)).into_context();
+    let other = child_of(None, 2);
+    let other =
+        SpanContext::new(other.trace_id, other.span_id, other.flags, false, Default::default());
+    let carried = Carried::from_context(&cx.with_remote_span_context(other));
+    let mut sent = Vec::new();
+    inject(&carried, |field, value| sent.extend(value.map(|_| field)));
+    assert_eq!(sent, [Field::TraceParent, Field::Baggage]);
+}
+
+#[test]
 fn usual_request_has_no_entries() {
     let carried = extract(&Lines::new(&[("traceparent", PARENT), ("host", "x")]));
     assert!(carried.entries.is_none());
     assert!(Carried::from_context(&carried.into_context()).entries.is_none());
+}
+
+#[test]
+fn usual_request_does_not_allocate() {
+    let headers = Lines::new(&[("host", "x"), ("traceparent", PARENT)]);
+    let cx = extract(&headers).into_context();
+    let allocations = allocation_counter::measure(|| {
+        let carried = extract(&headers);
+        inject(&carried, |_, value| {
+            std::hint::black_box(value);
+        });
+        std::hint::black_box(Carried::from_context(&cx));
+    });
+    assert_eq!(allocations.count_total, 0);
+    // The counter counts.
+    assert_ne!(allocation_counter::measure(|| drop(headers.clone())).count_total, 0);
+}
+
+#[test]
+fn absent_and_invalid_headers_do_not_allocate() {
+    for headers in [
+        &[][..],
+        &[("tracestate", "a=1")],
+        &[("traceparent", "00-0-0-0"), ("tracestate", "a=1"), ("baggage", "nonsense,,")],
+        &[("traceparent", PARENT), ("tracestate", "A=1"), ("baggage", "a b=1")],
+    ] {
+        let lines = Lines::new(headers);
+        let allocations = allocation_counter::measure(|| {
+            std::hint::black_box(extract(&lines));
+        });
+        assert_eq!(allocations.count_total, 0, "{headers:?}");
+    }
+}
+
+#[cfg(feature = "actix-web")]
+#[test]
+fn reading_a_header_map_does_not_allocate() {
+    use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+    let mut headers = HeaderMap::new();
+    headers.append(HeaderName::from_static("traceparent"), HeaderValue::from_static(PARENT));
+    let allocations = allocation_counter::measure(|| {
+        assert!(extract(&headers).parent.is_some());
+    });
+    assert_eq!(allocations.count_total, 0);
 }
 
 #[test]
