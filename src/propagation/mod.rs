@@ -1,26 +1,74 @@
 //! W3C trace context (level 2) and baggage.
+//!
+//! The middleware for actix-web and the hook for awc use these by themselves. Where neither is in
+//! play, use the propagators like any [`TextMapPropagator`]; [`HeaderExtractor`] and
+//! [`HeaderInjector`] are carriers over the header map that actix-web and awc share.
+//!
+//! Invalid input is skipped: it is never an error and never a panic, and what is sent is valid.
+//!
+//! # Examples
+//!
+//! ```
+//! use std::collections::HashMap;
+//!
+//! use opentelemetry::baggage::BaggageExt as _;
+//! use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator as _};
+//! use opentelemetry::trace::TraceContextExt as _;
+//! use spanbridge::propagation::{BaggagePropagator, TraceContextPropagator};
+//!
+//! let propagator = TextMapCompositePropagator::new(vec![
+//!     Box::new(TraceContextPropagator::new()),
+//!     Box::new(BaggagePropagator::new()),
+//! ]);
+//! let message = HashMap::from([
+//!     ("traceparent".into(), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+//!     ("baggage".into(), "tenant=blue".into()),
+//! ]);
+//! let cx = propagator.extract(&message);
+//! assert!(cx.span().span_context().is_sampled());
+//! assert_eq!(cx.baggage().get("tenant"), Some(&"blue".into()));
+//! ```
+//!
+//! Baggage from a peer that is not trusted is best not read at all:
+//!
+//! ```
+//! use std::collections::HashMap;
+//!
+//! use opentelemetry::propagation::TextMapPropagator as _;
+//! use spanbridge::propagation::TraceContextPropagator;
+//!
+//! # let message = HashMap::from([("baggage".to_owned(), "tenant=blue".to_owned())]);
+//! let cx = TraceContextPropagator::new().extract(&message);
+//! # use opentelemetry::baggage::BaggageExt as _;
+//! # assert!(cx.baggage().is_empty());
+//! ```
+//!
+//! [`TextMapPropagator`]: opentelemetry::propagation::TextMapPropagator
+#![cfg_attr(
+    not(any(feature = "actix-web", feature = "awc")),
+    doc = "[`HeaderExtractor`]: #",
+    doc = "[`HeaderInjector`]: #"
+)]
 
-use std::sync::Arc;
+mod baggage;
+mod carrier;
+#[cfg(test)]
+mod tests;
+mod trace_context;
+mod trace_state;
+
+use std::borrow::Cow;
 
 use opentelemetry::Context;
 use opentelemetry::baggage::BaggageExt as _;
-use opentelemetry::trace::{
-    SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState,
-};
+use opentelemetry::trace::{SpanContext, TraceContextExt as _};
 
-/// The ids and flags that `traceparent` carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TraceParent {
-    pub(crate) trace_id: TraceId,
-    pub(crate) span_id: SpanId,
-    pub(crate) flags: TraceFlags,
-}
-
-/// A `tracestate` header as received: level-2 keys do not fit [`TraceState`], so the text is kept.
-///
-/// Rides in the [`Context`] as a value, next to the remote span context.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RawTraceState(pub(crate) Arc<str>);
+pub use self::baggage::BaggagePropagator;
+pub(crate) use self::carrier::{Field, HeaderLines};
+#[cfg(any(feature = "actix-web", feature = "awc"))]
+pub use self::carrier::{HeaderExtractor, HeaderInjector};
+pub use self::trace_context::{TraceContextPropagator, TraceParent};
+pub(crate) use self::trace_state::RawTraceState;
 
 /// What an extraction found, and what an injection writes.
 #[derive(Clone, Debug, Default)]
@@ -37,22 +85,24 @@ impl Carried {
         !cx.baggage().is_empty() || cx.get::<RawTraceState>().is_some()
     }
 
+    /// Whether nothing came in, or nothing is to go out.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.parent.is_none() && self.entries.is_none()
+    }
+
     /// What `cx` would put on an outgoing request.
     pub(crate) fn from_context(cx: &Context) -> Self {
-        let span = cx.span();
-        let sc = span.span_context();
-        let parent = sc.is_valid().then(|| TraceParent {
-            trace_id: sc.trace_id(),
-            span_id: sc.span_id(),
-            flags: sc.trace_flags(),
-        });
-        let mut entries = Self::has_entries(cx).then(|| cx.clone());
-        if cx.get::<RawTraceState>().is_none() && parent.is_some() {
-            let header = sc.trace_state().header();
-            if !header.is_empty() {
-                entries = Some(cx.with_value(RawTraceState(header.into())));
-            }
-        }
+        let parent = TraceParent::of(cx);
+        let trace_state = parent.and_then(|_| trace_state::outgoing(cx));
+        let has_raw = cx.get::<RawTraceState>().is_some();
+        let entries = match trace_state {
+            Some(Cow::Borrowed(_)) => Some(cx.clone()),
+            Some(Cow::Owned(text)) => Some(cx.with_value(RawTraceState(text.into()))),
+            None if cx.baggage().is_empty() => None,
+            // What was received for another trace, or for none, must not be sent.
+            None if has_raw => Some(cx.with_value(RawTraceState(Default::default()))),
+            None => Some(cx.clone()),
+        };
         Self { parent, entries }
     }
 
@@ -60,14 +110,53 @@ impl Carried {
     pub(crate) fn into_context(self) -> Context {
         let cx = self.entries.unwrap_or_default();
         match self.parent {
-            Some(p) => cx.with_remote_span_context(SpanContext::new(
-                p.trace_id,
-                p.span_id,
-                p.flags,
-                true,
-                TraceState::default(),
-            )),
+            Some(parent) => parent.into_context(&cx),
+            None if cx.has_active_span() => cx.with_remote_span_context(SpanContext::NONE),
             None => cx,
         }
     }
+}
+
+/// What the headers of a message carry.
+///
+/// Does not allocate, unless there is a valid `tracestate` or `baggage`.
+#[cfg(any(feature = "actix-web", test))]
+pub(crate) fn extract(headers: &impl HeaderLines) -> Carried {
+    let (parent, raw) = trace_context::extract(headers).unzip();
+    let mut entries = raw.flatten().map(|raw| Context::new().with_value(raw));
+    if let Some(received) = baggage::extract(headers) {
+        entries = Some(received.into_context(&entries.unwrap_or_default()));
+    }
+    Carried { parent, entries }
+}
+
+/// Calls `set` once for each [`Field`]: with the value to send, or with `None` if there is nothing
+/// to send, so that a header left over from another message can be removed.
+///
+/// Does not allocate, unless there is baggage.
+#[cfg(any(feature = "awc", test))]
+pub(crate) fn inject(carried: &Carried, mut set: impl FnMut(Field, Option<&str>)) {
+    let formatted = carried.parent.map(|parent| parent.format());
+    set(Field::TraceParent, formatted.as_ref().map(trace_context::as_text));
+    let raw = carried.entries.as_ref().and_then(|cx| cx.get::<RawTraceState>());
+    let raw = raw.map(|raw| &*raw.0).filter(|text| formatted.is_some() && !text.is_empty());
+    set(Field::TraceState, raw);
+    let baggage = carried.entries.as_ref().and_then(baggage::outgoing);
+    set(Field::Baggage, baggage.as_deref());
+}
+
+/// [Injects](inject) into a header map, where it overwrites or removes what was there.
+#[cfg(feature = "awc")]
+pub(crate) fn inject_into(carried: &Carried, headers: &mut awc::http::header::HeaderMap) {
+    inject(carried, |field, value| {
+        // All that is sent is visible ASCII and spaces, so this never fails.
+        match value.and_then(|v| awc::http::header::HeaderValue::from_str(v).ok()) {
+            Some(value) => {
+                headers.insert(field.header_name().clone(), value);
+            }
+            None => {
+                headers.remove(field.header_name());
+            }
+        }
+    });
 }
