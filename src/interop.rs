@@ -1,9 +1,11 @@
 //! Whichever layer is installed: ours, tracing-opentelemetry's, or none.
 
+use std::fmt::Display;
+
 use opentelemetry::Context;
 use tracing::Span;
 
-use crate::propagation::Carried;
+use crate::propagation::{Carried, TraceParent};
 
 /// A span that was started for a request, and what to attach while the request is polled.
 #[derive(Debug)]
@@ -17,6 +19,7 @@ pub(crate) struct Started {
 /// Starts the span that `make` creates as a child of what `carried` holds.
 pub(crate) fn start_with_parent(carried: Carried, make: impl FnOnce() -> Span) -> Started {
     let span = make();
+    let is_empty = carried.is_empty();
     let cx = carried.into_context();
     #[cfg(feature = "tracing-opentelemetry")]
     {
@@ -25,7 +28,7 @@ pub(crate) fn start_with_parent(carried: Carried, make: impl FnOnce() -> Span) -
             return Started { span, attach: None };
         }
     }
-    Started { span, attach: Some(cx) }
+    Started { span, attach: (!is_empty).then_some(cx) }
 }
 
 /// What a request made from within `span` carries.
@@ -41,4 +44,40 @@ pub(crate) fn carried_by(span: &Span) -> Carried {
     }
     let _ = span;
     Carried::from_context(&Context::current())
+}
+
+/// Whether what is recorded on `span` can reach anyone.
+pub(crate) fn is_recording(span: &Span) -> bool {
+    !span.is_disabled()
+}
+
+/// Links a span that has not been entered yet to a span of another process.
+pub(crate) fn add_link(span: &Span, linked: TraceParent) {
+    #[cfg(feature = "tracing-opentelemetry")]
+    {
+        use opentelemetry::trace::{SpanContext, TraceState};
+        use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+        span.add_link(SpanContext::new(
+            linked.trace_id,
+            linked.span_id,
+            linked.flags,
+            true,
+            TraceState::default(),
+        ));
+    }
+    let _ = (span, linked);
+}
+
+/// Renames a span for layers that do not take `otel.name` from a span that has been entered.
+pub(crate) fn update_name(span: &Span, name: &dyn Display) {
+    #[cfg(feature = "tracing-opentelemetry")]
+    {
+        use opentelemetry::trace::TraceContextExt as _;
+        use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+        let cx = span.context();
+        if cx.span().is_recording() {
+            cx.span().update_name(name.to_string());
+        }
+    }
+    let _ = (span, name);
 }

@@ -1,10 +1,18 @@
 //! spanbridge turns the timings a Rust service already has into OpenTelemetry distributed traces.
 
 #[cfg(feature = "awc")]
-mod client;
+pub mod client;
 pub mod config;
 mod interop;
 pub mod propagation;
+#[cfg(any(feature = "actix-web", feature = "awc"))]
+mod request_span;
+#[cfg(any(feature = "actix-web", feature = "awc"))]
 mod semconv;
 #[cfg(feature = "actix-web")]
-mod server;
+pub mod server;
+
+#[cfg(feature = "awc")]
+pub use self::client::ClientTracing;
+#[cfg(feature = "actix-web")]
+pub use self::server::{ServerTracing, Trust};
