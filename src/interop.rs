@@ -23,8 +23,10 @@ pub(crate) fn start_with_parent(carried: Carried, make: impl FnOnce() -> Span) -
     let cx = carried.into_context();
     #[cfg(feature = "tracing-opentelemetry")]
     {
+        use opentelemetry::trace::TraceContextExt as _;
         use tracing_opentelemetry::OpenTelemetrySpanExt as _;
-        if span.set_parent(cx.clone()).is_ok() {
+        // Setting the parent also succeeds where a per-layer filter keeps the span from the layer.
+        if span.set_parent(cx.clone()).is_ok() && span.context().has_active_span() {
             return Started { span, attach: None };
         }
     }

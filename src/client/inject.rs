@@ -6,7 +6,7 @@ use awc::ConnectRequest;
 use opentelemetry::propagation::Injector;
 
 use super::middleware::Settings;
-use crate::propagation::Carried;
+use crate::propagation::{Carried, RawTraceState};
 
 static BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 static TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -89,6 +89,10 @@ fn inject_w3c(carried: &Carried, headers: &mut HeaderMap) {
     let cx = carried.clone().into_context();
     TraceContextPropagator::new().inject_context(&cx, &mut RequestHeaders(headers));
     BaggagePropagator::new().inject_context(&cx, &mut RequestHeaders(headers));
+    let raw = carried.entries.as_ref().and_then(|cx| cx.get::<RawTraceState>());
+    if let (Some(_), Some(raw)) = (carried.parent, raw) {
+        RequestHeaders(headers).set(TRACE_STATE.as_str(), raw.0.to_string());
+    }
 }
 
 struct RequestHeaders<'a>(&'a mut HeaderMap);

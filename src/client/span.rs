@@ -109,3 +109,31 @@ fn new_span(head: &RequestHead) -> Span {
         },
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_semantic_conventions::attribute;
+
+    use super::*;
+
+    #[test]
+    fn fields_are_attributes_of_the_conventions() {
+        let span = new_span(&RequestHead::default());
+        let metadata = span.metadata().expect("a span that is disabled keeps its metadata");
+        assert_eq!(metadata.target(), "spanbridge::client");
+        let mut names: Vec<_> = metadata.fields().iter().map(|field| field.name()).collect();
+        names.retain(|name| !name.starts_with("otel."));
+        names.sort_unstable();
+        let expected = [
+            attribute::ERROR_TYPE,
+            attribute::HTTP_REQUEST_METHOD,
+            attribute::HTTP_REQUEST_METHOD_ORIGINAL,
+            attribute::HTTP_RESPONSE_STATUS_CODE,
+            attribute::NETWORK_PROTOCOL_VERSION,
+            attribute::SERVER_ADDRESS,
+            attribute::SERVER_PORT,
+            attribute::URL_FULL,
+        ];
+        assert_eq!(names, expected);
+    }
+}

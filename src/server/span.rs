@@ -213,3 +213,39 @@ fn new_span(request: &ServiceRequest, method: RequestMethod<'_>) -> Span {
 fn text(value: &header::HeaderValue) -> Option<&str> {
     std::str::from_utf8(value.as_bytes()).ok().filter(|text| !text.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+    use opentelemetry_semantic_conventions::attribute;
+
+    use super::*;
+
+    #[test]
+    fn fields_are_attributes_of_the_conventions() {
+        let span = new_span(&TestRequest::get().to_srv_request(), RequestMethod::new("GET"));
+        let metadata = span.metadata().expect("a span that is disabled keeps its metadata");
+        assert_eq!(metadata.target(), "spanbridge::server");
+        let mut names: Vec<_> = metadata.fields().iter().map(|field| field.name()).collect();
+        names.retain(|name| !name.starts_with("otel."));
+        names.sort_unstable();
+        let expected = [
+            attribute::CLIENT_ADDRESS,
+            attribute::ERROR_TYPE,
+            attribute::HTTP_REQUEST_METHOD,
+            attribute::HTTP_REQUEST_METHOD_ORIGINAL,
+            attribute::HTTP_RESPONSE_STATUS_CODE,
+            attribute::HTTP_ROUTE,
+            attribute::NETWORK_PEER_ADDRESS,
+            attribute::NETWORK_PEER_PORT,
+            attribute::NETWORK_PROTOCOL_VERSION,
+            attribute::SERVER_ADDRESS,
+            attribute::SERVER_PORT,
+            attribute::URL_PATH,
+            attribute::URL_QUERY,
+            attribute::URL_SCHEME,
+            attribute::USER_AGENT_ORIGINAL,
+        ];
+        assert_eq!(names, expected);
+    }
+}
