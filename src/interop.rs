@@ -16,6 +16,13 @@ pub(crate) struct Started {
     pub(crate) attach: Option<Context>,
 }
 
+impl Carried {
+    /// Whether nothing came in, or nothing is to go out.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.parent.is_none() && self.entries.is_none()
+    }
+}
+
 /// Starts the span that `make` creates as a child of what `carried` holds.
 pub(crate) fn start_with_parent(carried: Carried, make: impl FnOnce() -> Span) -> Started {
     let span = make();

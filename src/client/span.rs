@@ -100,7 +100,7 @@ fn new_span(head: &RequestHead) -> Span {
         http.request.method = method.attribute(),
         http.request.method_original = method.original(),
         server.address = host.map(|(address, _)| address),
-        server.port = host.and_then(|(_, port)| port.or(default_port(scheme))).map(i64::from),
+        server.port = host.and_then(|(_, port)| port.or_else(|| default_port(scheme))).map(i64::from),
         url.full = %RedactedUrl {
             scheme,
             authority: &authority,

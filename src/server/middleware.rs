@@ -26,9 +26,12 @@ pub struct ServerTracing {
 #[derive(Clone, Default)]
 pub(super) struct Settings {
     pub(super) propagator: Option<Arc<dyn TextMapPropagator + Send + Sync>>,
-    pub(super) filter: Option<Arc<dyn Fn(&ServiceRequest) -> bool + Send + Sync>>,
-    pub(super) trust: Option<Arc<dyn Fn(&ServiceRequest) -> Trust + Send + Sync>>,
+    pub(super) filter: Option<Decision<bool>>,
+    pub(super) trust: Option<Decision<Trust>>,
 }
+
+/// What an application decides about a request.
+type Decision<T> = Arc<dyn Fn(&ServiceRequest) -> T + Send + Sync>;
 
 impl ServerTracing {
     /// Middleware that follows every caller's W3C trace context and makes a span for every request.

@@ -59,6 +59,7 @@ mod extract;
 mod future;
 mod middleware;
 mod policy;
+mod request_span;
 mod route;
 mod service;
 mod span;

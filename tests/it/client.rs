@@ -92,7 +92,8 @@ async fn failures_are_told_by_the_status_code_or_the_error() {
         app.route(
             "/{code}",
             web::get().to(|code: web::Path<u16>| async move {
-                HttpResponse::build(actix_web::http::StatusCode::from_u16(*code).unwrap())
+                let status = actix_web::http::StatusCode::from_u16(*code).unwrap();
+                HttpResponse::build(status).finish()
             }),
         );
     });

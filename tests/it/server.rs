@@ -146,7 +146,7 @@ async fn callers_trace_is_continued() {
             web::get().to(|| async {
                 tracing::info_span!("read")
                     .in_scope(|| tracing::info_span!("decode").in_scope(|| ()));
-                HttpResponse::Ok()
+                HttpResponse::Ok().finish()
             }),
         );
     });

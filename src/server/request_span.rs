@@ -9,30 +9,28 @@ use crate::interop::Started;
 ///
 /// Entered for the length of one poll, never across one: another request may be next on the thread.
 #[derive(Debug)]
-pub(crate) struct RequestSpan {
+pub(super) struct RequestSpan {
     span: Span,
     attach: Option<Context>,
 }
 
 impl RequestSpan {
     /// Nothing is recorded; what came in still goes out.
-    #[cfg(feature = "actix-web")]
-    pub(crate) fn propagate_only(attach: Option<Context>) -> Self {
+    pub(super) fn propagate_only(attach: Option<Context>) -> Self {
         Self { span: Span::none(), attach }
     }
 
-    pub(crate) fn span(&self) -> &Span {
+    pub(super) fn span(&self) -> &Span {
         &self.span
     }
 
     /// Whether entering changes nothing.
-    #[cfg(feature = "actix-web")]
-    pub(crate) fn is_inert(&self) -> bool {
+    pub(super) fn is_inert(&self) -> bool {
         self.span.is_disabled() && self.attach.is_none()
     }
 
     /// Makes the span and the context current until the returned value is dropped.
-    pub(crate) fn enter(&self) -> Entered<'_> {
+    pub(super) fn enter(&self) -> Entered<'_> {
         // The context first: a layer that makes its span's context current builds on what it finds.
         let context = self.attach.as_ref().map(|cx| cx.clone().attach());
         Entered { _span: self.span.enter(), _context: context }
@@ -47,7 +45,7 @@ impl From<Started> for RequestSpan {
 
 /// Left in reverse order of entry, which is the order of the fields.
 #[derive(Debug)]
-pub(crate) struct Entered<'a> {
+pub(super) struct Entered<'a> {
     _span: tracing::span::Entered<'a>,
     _context: Option<ContextGuard>,
 }
