@@ -3,16 +3,18 @@
 //! The only file that knows `tracing-opentelemetry`.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::time::SystemTime;
 
-use opentelemetry::trace::{SpanContext, Status, TraceContextExt as _};
+use opentelemetry::trace::{SpanContext, Status, TraceContextExt as _, TraceState};
 use opentelemetry::{Context, KeyValue};
 use tracing::Span;
 #[cfg(feature = "tracing-opentelemetry")]
 use tracing_opentelemetry::OpenTelemetrySpanExt as Foreign;
 
 use crate::layer::{self, SetParentError};
-use crate::propagation::Carried;
+use crate::propagation::{Carried, TraceParent};
+use crate::span_ext::SpanExt as _;
 
 /// A span that was started for a request, and what to attach while the request is polled.
 #[derive(Debug)]
@@ -37,13 +39,40 @@ pub(crate) fn start_with_parent(carried: Carried, make: impl FnOnce() -> Span) -
         });
         return Started { span, attach };
     };
-    let has_something = carried.parent.is_some() || carried.entries.is_some();
+    let is_empty = carried.is_empty();
     let cx = carried.into_context();
+    // Setting the parent also succeeds where a per-layer filter keeps the span from that layer.
     #[cfg(feature = "tracing-opentelemetry")]
-    if !span.is_disabled() && Foreign::set_parent(&span, cx.clone()).is_ok() {
+    if !span.is_disabled()
+        && Foreign::set_parent(&span, cx.clone()).is_ok()
+        && Foreign::context(&span).has_active_span()
+    {
         return Started { span, attach: None };
     }
-    Started { span, attach: has_something.then_some(cx) }
+    Started { span, attach: (!is_empty).then_some(cx) }
+}
+
+/// Whether what is recorded on `span` can reach anyone: another layer may want what ours does not.
+pub(crate) fn is_recording(span: &Span) -> bool {
+    !span.is_disabled()
+}
+
+/// Links a span to one of another process.
+pub(crate) fn add_remote_link(span: &Span, linked: TraceParent) {
+    let TraceParent { trace_id, span_id, flags } = linked;
+    span.add_link(SpanContext::new(trace_id, span_id, flags, true, TraceState::NONE));
+}
+
+/// Renames a span for layers that do not take `otel.name` from a span that has been entered.
+pub(crate) fn rename_entered(span: &Span, name: &dyn Display) {
+    #[cfg(feature = "tracing-opentelemetry")]
+    if !layer::is_served(span) {
+        let cx = Foreign::context(span);
+        if cx.span().is_recording() {
+            cx.span().update_name(name.to_string());
+        }
+    }
+    let _ = (span, name);
 }
 
 /// What a request made from within `span` carries.

@@ -1,19 +1,33 @@
 //! spanbridge turns the timings a Rust service already has into OpenTelemetry distributed traces.
 
 #[cfg(feature = "awc")]
-mod client;
+pub mod client;
 pub mod config;
 mod export;
+#[cfg_attr(
+    not(all(feature = "actix-web", feature = "awc")),
+    allow(dead_code, reason = "server and client each use a part")
+)]
 mod interop;
 mod layer;
 pub mod propagation;
+#[cfg(any(feature = "actix-web", feature = "awc"))]
+#[cfg_attr(
+    not(all(feature = "actix-web", feature = "awc")),
+    allow(dead_code, reason = "server and client each use a part")
+)]
 mod semconv;
 #[cfg(feature = "actix-web")]
-mod server;
+pub mod server;
 mod span_ext;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use crate::export::{DroppedSpans, FlushError, ShutdownError, Stats, TracingGuard};
-pub use crate::layer::{BridgeLayer, LayerBuilder, SetParentError, layer};
-pub use crate::span_ext::SpanExt;
+#[cfg(feature = "awc")]
+pub use self::client::ClientTracing;
+pub use self::config::TracingConfig;
+pub use self::export::{DroppedSpans, FlushError, ShutdownError, Stats, TracingGuard};
+pub use self::layer::{BridgeLayer, LayerBuilder, SetParentError, layer};
+#[cfg(feature = "actix-web")]
+pub use self::server::{ServerTracing, Trust};
+pub use self::span_ext::SpanExt;

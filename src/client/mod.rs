@@ -1,1 +1,66 @@
-//! client
+//! Hook for awc: a client span for each outgoing request.
+//!
+//! [`ClientTracing`] makes a span, a child of the one that is current when the request is sent, and
+//! writes the trace context and the baggage into the request's headers.
+//!
+//! # Examples
+//!
+//! ```
+//! use spanbridge::ClientTracing;
+//!
+//! # #[actix_web::main] async fn main() {
+//! let client = awc::Client::builder().wrap(ClientTracing::new()).finish();
+//! # drop(client);
+//! # }
+//! ```
+//!
+//! With headers of another kind:
+//!
+//! ```
+//! use opentelemetry_sdk::propagation::TraceContextPropagator;
+//! use spanbridge::ClientTracing;
+//!
+//! # #[actix_web::main] async fn main() {
+//! let tracing = ClientTracing::new().with_propagator(TraceContextPropagator::new());
+//! let client = awc::Client::builder().wrap(tracing).finish();
+//! # drop(client);
+//! # }
+//! ```
+//!
+//! # The span
+//!
+//! Its target is `spanbridge::client`, its level INFO. It carries the attributes that the
+//! [semantic conventions] require, and is named after the method. Credentials in the URL are
+//! replaced. awc follows redirects around its hooks, so each hop is a span of its own.
+//!
+//! # When it ends
+//!
+//! A span begins with `send()` and ends with the head of the response, not with its body; that is
+//! what awc's timeout covers too. A request that is dropped before, by its caller or by that
+//! timeout, ends its span without a status.
+//!
+//! | the request | status | `error.type` |
+//! |---|---|---|
+//! | was answered with less than 400 | unset | none |
+//! | was answered with 400 or more | error | the code |
+//! | could not be sent or answered | error | `connect_io`, `connect_refused`, `connect_timeout`, `connection_closed`, `dns`, `dns_no_records`, `h2`, `request_body`, `response_parse`, `send_io`, `timeout`, `tls`, `tunnel_not_supported`, `url_invalid` or `_OTHER` |
+//!
+//! # Headers
+//!
+//! Where there is a trace to continue, `traceparent`, `tracestate` and `baggage` are what the
+//! context says and nothing else: lines that the request has already, such as those that
+//! [`awc::Client::request_from`] copies from an incoming request, are replaced or removed. Where
+//! there is only baggage, only `baggage` is. Where there is neither, the request goes out as it is.
+//!
+//! [semantic conventions]: https://github.com/open-telemetry/semantic-conventions/blob/v1.42.0/docs/http/http-spans.md#http-client-span
+
+mod error_type;
+mod future;
+mod inject;
+mod middleware;
+mod service;
+mod span;
+
+pub use self::future::ResponseFuture;
+pub use self::middleware::ClientTracing;
+pub use self::service::ClientTracingService;

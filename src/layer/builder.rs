@@ -70,6 +70,9 @@ const MAX_LIVE_SPANS: usize = 65_536;
 /// SDK's 2,048 default was sized for.
 const MAX_QUEUE_SIZE: usize = 16_384;
 
+/// The semantic conventions that this crate's attributes follow.
+const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.42.0";
+
 impl LayerBuilder {
     fn new() -> Self {
         Self {
@@ -270,7 +273,7 @@ impl LayerBuilder {
 fn default_scope() -> InstrumentationScope {
     InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
         .with_version(env!("CARGO_PKG_VERSION"))
-        .with_schema_url(crate::semconv::SCHEMA_URL)
+        .with_schema_url(SCHEMA_URL)
         .build()
 }
 

@@ -81,6 +81,11 @@ pub(crate) fn context_of(span: &Span) -> Option<Context> {
     with_recorded(span, Engine::otel_context)
 }
 
+/// Whether a layer of ours sits behind the span.
+pub(crate) fn is_served(span: &Span) -> bool {
+    span.with_subscriber(|(_, dispatch)| for_each_engine(dispatch, |_| {})).unwrap_or(false)
+}
+
 /// Sets the span's parent in every layer of ours; `None` if there is none.
 pub(crate) fn set_parent(span: &Span, cx: &Context) -> Option<Result<(), SetParentError>> {
     span.with_subscriber(|(id, dispatch)| {

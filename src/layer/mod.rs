@@ -27,7 +27,7 @@ pub use self::builder::{LayerBuilder, layer};
 pub(crate) use self::clock::Calibration;
 pub use self::context::SetParentError;
 pub(crate) use self::engine::{Engine, Limits};
-pub(crate) use self::lookup::{carried_by, context_of, for_each_engine, set_parent};
+pub(crate) use self::lookup::{carried_by, context_of, for_each_engine, is_served, set_parent};
 pub(crate) use self::record::{Body, Identity, Parent, Side};
 pub(crate) use self::thread::{suppress_this_thread, with_pending_parent};
 

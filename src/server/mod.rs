@@ -1,1 +1,71 @@
-//! server
+//! Middleware for actix-web: a server span for each incoming request.
+//!
+//! [`ServerTracing`] continues the trace that a request brings along, or starts one, and keeps the
+//! span current while the request is handled and while the body of the response is produced.
+//!
+//! # Examples
+//!
+//! ```
+//! use actix_web::{App, HttpResponse, web};
+//! use spanbridge::ServerTracing;
+//!
+//! let app = App::new()
+//!     .route("/pods/{name}", web::get().to(HttpResponse::Ok))
+//!     // The last `wrap` is outermost: it also sees what other middleware answers.
+//!     .wrap(ServerTracing::new());
+//! # let _ = app;
+//! ```
+//!
+//! Health checks without a span, and a public listener whose callers do not decide what is sampled:
+//!
+//! ```
+//! use actix_web::App;
+//! use spanbridge::{ServerTracing, Trust};
+//!
+//! let tracing = ServerTracing::new()
+//!     .filter(|request| request.path() != "/healthz")
+//!     .public_endpoint(|request| match request.peer_addr() {
+//!         Some(peer) if peer.ip().is_loopback() => Trust::Parent,
+//!         _ => Trust::Link,
+//!     });
+//! let app = App::new().wrap(tracing);
+//! # let _ = app;
+//! ```
+//!
+//! # The span
+//!
+//! Its target is `spanbridge::server`, its level INFO. It carries the attributes that the
+//! [semantic conventions] require or recommend, as far as they are known, and is named after the
+//! method and the route that actix-web chose. A request that no route took has no `http.route`.
+//!
+//! # When it ends
+//!
+//! | the request | status | `error.type` |
+//! |---|---|---|
+//! | was answered, the body sent or dropped as not needed | unset, from 500 on error | from 500 on the code |
+//! | was dropped before an answer, or the body before its end | error | `client_disconnect` |
+//! | made the handler or the body panic | error | `panic` |
+//! | had a body that failed | error | `response_body` |
+//!
+//! A body is at its end when actix-web has taken all of it; what is still in the buffers of the
+//! socket cannot be seen. A `101 Switching Protocols` ends at the handshake. Dropping on purpose
+//! (a server that shuts down, middleware further out that replaces the body) cannot be told from
+//! a client that left.
+//!
+//! [semantic conventions]: https://github.com/open-telemetry/semantic-conventions/blob/v1.42.0/docs/http/http-spans.md#http-server-span
+
+mod body;
+mod extract;
+mod future;
+mod middleware;
+mod policy;
+mod request_span;
+mod route;
+mod service;
+mod span;
+
+pub use self::body::TracedBody;
+pub use self::future::ResponseFuture;
+pub use self::middleware::ServerTracing;
+pub use self::policy::Trust;
+pub use self::service::ServerTracingService;

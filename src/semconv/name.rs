@@ -1,0 +1,40 @@
+//! Span names.
+
+use std::fmt;
+
+/// `{method} {target}`, or `{method}` where no target of low cardinality is known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SpanName<'a> {
+    /// As [`RequestMethod::in_span_name`](super::method::RequestMethod::in_span_name) gives it.
+    pub(crate) method: &'static str,
+    /// The route on a server. Never the path.
+    pub(crate) target: Option<&'a str>,
+}
+
+impl fmt::Display for SpanName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.method)?;
+        if let Some(target) = self.target {
+            f.write_str(" ")?;
+            f.write_str(target)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_method_and_target() {
+        for (method, target, expected) in [
+            ("GET", Some("/pods/{name}"), "GET /pods/{name}"),
+            ("GET", None, "GET"),
+            ("HTTP", Some("/x"), "HTTP /x"),
+            ("HTTP", None, "HTTP"),
+        ] {
+            assert_eq!(SpanName { method, target }.to_string(), expected);
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! From the headers of a request to what they carry.
+
+use actix_web::http::header::HeaderMap;
+use opentelemetry::Context;
+
+use super::middleware::Settings;
+use crate::propagation::{self, Carried, HeaderExtractor};
+
+pub(super) fn extract(settings: &Settings, headers: &HeaderMap) -> Carried {
+    match &settings.propagator {
+        None => propagation::extract(headers),
+        Some(propagator) => {
+            let cx = propagator.extract_with_context(&Context::new(), &HeaderExtractor(headers));
+            // Propagators may keep values of their own in the context.
+            Carried { entries: Some(cx.clone()), ..Carried::from_context(&cx) }
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The span of one request, and the context that is attached with it.
+
+use opentelemetry::{Context, ContextGuard};
+use tracing::Span;
+
+use crate::interop::Started;
+
+/// What is current while a request is worked on.
+///
+/// Entered for the length of one poll, never across one: another request may be next on the thread.
+#[derive(Debug)]
+pub(super) struct RequestSpan {
+    span: Span,
+    attach: Option<Context>,
+}
+
+impl RequestSpan {
+    /// Nothing is recorded; what came in still goes out.
+    pub(super) fn propagate_only(attach: Option<Context>) -> Self {
+        Self { span: Span::none(), attach }
+    }
+
+    pub(super) fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// Whether entering changes nothing.
+    pub(super) fn is_inert(&self) -> bool {
+        self.span.is_disabled() && self.attach.is_none()
+    }
+
+    /// Makes the span and the context current until the returned value is dropped.
+    pub(super) fn enter(&self) -> Entered<'_> {
+        // The context first: a layer that makes its span's context current builds on what it finds.
+        let context = self.attach.as_ref().map(|cx| cx.clone().attach());
+        Entered { _span: self.span.enter(), _context: context }
+    }
+}
+
+impl From<Started> for RequestSpan {
+    fn from(started: Started) -> Self {
+        Self { span: started.span, attach: started.attach }
+    }
+}
+
+/// Left in reverse order of entry, which is the order of the fields.
+#[derive(Debug)]
+pub(super) struct Entered<'a> {
+    _span: tracing::span::Entered<'a>,
+    _context: Option<ContextGuard>,
+}

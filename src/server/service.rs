@@ -1,0 +1,47 @@
+//! The service around one worker's application, scope or resource.
+
+use std::rc::Rc;
+
+use actix_web::Error;
+use actix_web::body::MessageBody;
+use actix_web::dev::{Service, ServiceRequest, ServiceResponse, forward_ready};
+
+use super::body::TracedBody;
+use super::future::ResponseFuture;
+use super::middleware::Settings;
+use super::span::ServerSpan;
+
+/// A service whose requests are traced. Made by [`ServerTracing`](super::ServerTracing).
+#[derive(Debug)]
+pub struct ServerTracingService<S> {
+    service: S,
+    settings: Rc<Settings>,
+}
+
+impl<S> ServerTracingService<S> {
+    pub(super) fn new(service: S, settings: Rc<Settings>) -> Self {
+        Self { service, settings }
+    }
+}
+
+impl<S, B> Service<ServiceRequest> for ServerTracingService<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    B: MessageBody,
+{
+    type Response = ServiceResponse<TracedBody<B>>;
+    type Error = Error;
+    type Future = ResponseFuture<S::Future>;
+
+    forward_ready!(service);
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        let span = ServerSpan::start(&self.settings, &request);
+        let inner = {
+            // Routing, guards and the first part of other middleware run right here.
+            let _entered = span.enter();
+            self.service.call(request)
+        };
+        ResponseFuture::new(inner, span)
+    }
+}
