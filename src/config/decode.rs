@@ -4,13 +4,13 @@
 //! derived struct stops at the first mistake. What the list says is judged afterwards, so that
 //! all problems of a step are reported together.
 
-use std::{fmt, marker::PhantomData};
+use std::{collections::HashSet, fmt, marker::PhantomData};
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
 use super::{
-    TracingConfig,
+    Collector, TracingConfig,
     error::{ConfigError, FieldError},
     file::check_length,
     kinds::{API_VERSION, ENDPOINT, KIND, Kind, SAMPLING_RATE, URL},
@@ -91,31 +91,14 @@ fn from_fields(fields: impl Iterator<Item = Field>) -> Result<TracingConfig, Con
     let mut errors = Vec::new();
     for Field { name, value, .. } in &fields {
         let result = match name.as_str() {
-            ENDPOINT => text_value(ENDPOINT, value).map(|endpoint| {
-                if let Some(endpoint) = endpoint {
-                    config = std::mem::take(&mut config).with_endpoint(endpoint);
-                }
-            }),
-            URL => text_value(URL, value).map(|url| {
-                if let Some(url) = url {
-                    config = std::mem::take(&mut config).with_url(url);
-                }
-            }),
-            SAMPLING_RATE => rate_value(value).map(|rate| {
-                if let Some(rate) = rate {
-                    config = std::mem::take(&mut config).with_sampling_rate_per_million(rate);
-                }
-            }),
+            ENDPOINT => collector_value(ENDPOINT, value, Collector::Endpoint)
+                .map(|collector| config.collector = collector),
+            URL => collector_value(URL, value, Collector::Url)
+                .map(|collector| config.collector = collector),
+            SAMPLING_RATE => rate_value(value).map(|rate| config.sampling_rate_per_million = rate),
             _ => Ok(()),
         };
-        // A value of the right type is judged at once, so that errors keep the order of the file.
-        match result {
-            Ok(()) => errors.extend(match name.as_str() {
-                ENDPOINT | URL => validate::collector(&config),
-                _ => None,
-            }),
-            Err(error) => errors.push(error),
-        }
+        errors.extend(result.err());
     }
     if errors.is_empty() { Ok(config) } else { Err(ConfigError::Invalid { errors }) }
 }
@@ -149,7 +132,7 @@ fn read_kind(fields: &[Field]) -> Result<Kind, ConfigError> {
 }
 
 fn check_strictly(kind: Kind, fields: &[Field]) -> Result<(), ConfigError> {
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     let mut problems = Vec::new();
     for Field { line, name, .. } in fields {
         let name_is_new = seen.insert(name.as_str());
@@ -175,6 +158,18 @@ fn text_value<'a>(field: &'static str, value: &'a Value) -> Result<Option<&'a st
             format!("must be a string, not {}", other.name()),
         )),
     }
+}
+
+fn collector_value(
+    field: &'static str,
+    value: &Value,
+    make: impl FnOnce(String) -> Collector,
+) -> Result<Option<Collector>, FieldError> {
+    let collector = text_value(field, value)?.map(|text| make(text.to_owned()));
+    if let Some(collector) = &collector {
+        collector.address()?;
+    }
+    Ok(collector)
 }
 
 fn rate_value(value: &Value) -> Result<Option<u32>, FieldError> {

@@ -47,7 +47,14 @@
 //!
 //! # Variables
 //!
-//! What the file sets wins over `OTEL_*` variables; what it leaves open, they decide.
+//! What the file sets wins over `OTEL_*` variables; what it leaves open, they decide, as the
+//! [OpenTelemetry specification][env] says: `OTEL_SDK_DISABLED`, `OTEL_SERVICE_NAME`,
+//! `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_PROPAGATORS`, `OTEL_TRACES_EXPORTER`, `OTEL_TRACES_SAMPLER`
+//! and its `_ARG`, `OTEL_BSP_*`, the limits of spans and attributes, and `OTEL_EXPORTER_OTLP_*`.
+//! A value that cannot be used is ignored with a warning. Spans travel by gRPC, as in Kubernetes,
+//! unless `OTEL_EXPORTER_OTLP_PROTOCOL` says `http/protobuf`.
+//!
+//! [env]: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 
 mod decode;
 pub(crate) mod endpoint;
@@ -67,6 +74,7 @@ mod tests;
 
 use std::path::Path;
 
+use self::endpoint::CollectorAddress;
 pub use self::{
     error::{ConfigError, FieldError},
     feature_gate::{Feature, FeatureGateError, FeatureGates},
@@ -87,6 +95,15 @@ pub struct TracingConfig {
 enum Collector {
     Endpoint(String),
     Url(String),
+}
+
+impl Collector {
+    fn address(&self) -> Result<CollectorAddress, FieldError> {
+        match self {
+            Self::Endpoint(endpoint) => CollectorAddress::from_endpoint(endpoint),
+            Self::Url(url) => CollectorAddress::from_url(url),
+        }
+    }
 }
 
 impl TracingConfig {
@@ -193,7 +210,9 @@ impl TracingConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         let rate = self.sampling_rate_per_million;
         let rate = rate.and_then(|rate| validate::sampling_rate(rate.into()).err());
-        let errors: Vec<_> = rate.into_iter().chain(validate::collector(self)).collect();
+        let collector = self.collector.as_ref();
+        let collector = collector.and_then(|collector| collector.address().err());
+        let errors: Vec<_> = rate.into_iter().chain(collector).collect();
         if errors.is_empty() { Ok(()) } else { Err(ConfigError::Invalid { errors }) }
     }
 }

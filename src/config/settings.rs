@@ -56,17 +56,15 @@ impl Settings {
             default_sampler = SamplerSetting::PARENT_BASED_OFF;
             let rate = config.sampling_rate_per_million;
             sampler = rate.map(SamplerSetting::from_rate_per_million).or(sampler);
-            let invalid = |error| ConfigError::Invalid { errors: vec![error] };
-            endpoint = match &config.collector {
-                Some(Collector::Endpoint(text)) => {
-                    warnings.extend(ignored_dns_server(text));
-                    Some(CollectorAddress::from_endpoint(text).map_err(invalid)?)
+            if let Some(collector) = &config.collector {
+                if let Collector::Endpoint(endpoint) = collector {
+                    warnings.extend(ignored_dns_server(endpoint));
                 }
-                Some(Collector::Url(text)) => {
-                    Some(CollectorAddress::from_url(text).map_err(invalid)?)
-                }
-                None => endpoint,
-            };
+                let address = collector
+                    .address()
+                    .map_err(|error| ConfigError::Invalid { errors: vec![error] })?;
+                endpoint = Some(address);
+            }
         }
         let is_socket = endpoint.as_ref().is_some_and(CollectorAddress::is_socket);
         if is_socket && protocol != Protocol::Grpc {

@@ -3,15 +3,10 @@
 //! The texts were printed by k8s.io/apiserver and k8s.io/component-base 0.37.2, built with
 //! Go 1.26. Where this crate deliberately differs, the vector is in a test that says so.
 
-use std::path::Path;
-
 use proptest::prelude::*;
 
 use super::{
-    ConfigError, Protocol, TracingConfig,
-    endpoint::CollectorAddress,
-    file::{MAX_BYTES, read},
-    url,
+    ConfigError, Protocol, TracingConfig, endpoint::CollectorAddress, file::MAX_BYTES, url,
 };
 
 const HEAD: &str = "apiVersion: apiserver.config.k8s.io/v1\nkind: TracingConfiguration\n";
@@ -32,7 +27,7 @@ fn summary(
 ) -> Result<(Option<String>, Option<u32>), String> {
     config
         .map(|config| {
-            let collector = config.endpoint().or(config.url()).map(str::to_owned);
+            let collector = config.endpoint().or_else(|| config.url()).map(str::to_owned);
             (collector, config.sampling_rate_per_million())
         })
         .map_err(|error| error.to_string())
@@ -710,7 +705,10 @@ fn wrong_bytes_and_huge_files_are_refused() {
     assert!(TracingConfig::from_yaml(&" ".repeat(MAX_BYTES + 1)).is_err());
     assert!(TracingConfig::from_yaml(&" ".repeat(MAX_BYTES)).is_ok());
     #[cfg(unix)]
-    assert_eq!(read(Path::new("/dev/zero")), Err(ConfigError::TooLarge { limit: MAX_BYTES }));
+    assert_eq!(
+        TracingConfig::from_path("/dev/zero"),
+        Err(ConfigError::TooLarge { limit: MAX_BYTES })
+    );
 }
 
 proptest! {

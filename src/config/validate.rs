@@ -1,11 +1,10 @@
-//! The checks that Kubernetes makes of field values, with its texts.
+//! The checks that Kubernetes makes of field values, with its texts. Those of the collector's
+//! address are made where it is read, in `endpoint`.
 
-use super::{
-    Collector, TracingConfig, endpoint::CollectorAddress, error::FieldError, kinds::SAMPLING_RATE,
-};
+use super::{error::FieldError, kinds::SAMPLING_RATE};
 
 /// Every million is the whole.
-pub(super) const MAX_SAMPLING_RATE: u32 = 1_000_000;
+const MAX_SAMPLING_RATE: u32 = 1_000_000;
 
 /// A rate as given, in range.
 pub(super) fn sampling_rate(rate: i128) -> Result<u32, FieldError> {
@@ -15,12 +14,4 @@ pub(super) fn sampling_rate(rate: i128) -> Result<u32, FieldError> {
         _ => "sampling rate per million must be less than or equal to one million",
     };
     Err(FieldError::invalid(SAMPLING_RATE, rate, detail))
-}
-
-/// What is wrong with the collector's address, if one is set and something is.
-pub(super) fn collector(config: &TracingConfig) -> Option<FieldError> {
-    match config.collector.as_ref()? {
-        Collector::Endpoint(endpoint) => CollectorAddress::from_endpoint(endpoint).err(),
-        Collector::Url(url) => CollectorAddress::from_url(url).err(),
-    }
 }

@@ -11,7 +11,9 @@ use crate::config::{
     sampler::{RootSampler, SamplerSetting},
 };
 
-fn read(variables: &[(&str, &str)]) -> EnvSettings {
+type Variables<'a> = &'a [(&'a str, &'a str)];
+
+fn read(variables: Variables<'_>) -> EnvSettings {
     EnvSettings::from_lookup(&|name| {
         let found = variables.iter().find(|(known, _)| *known == name)?;
         Some(found.1.to_owned())
@@ -239,7 +241,7 @@ fn endpoints_follow_the_rules_of_their_protocol() {
     const HTTP: (&str, &str) = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
     const INSECURE: (&str, &str) = ("OTEL_EXPORTER_OTLP_INSECURE", "true");
     const TRACES_SECURE: (&str, &str) = ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "false");
-    let cases: &[(&[(&str, &str)], Option<&str>)] = &[
+    let cases: &[(Variables<'_>, Option<&str>)] = &[
         (&[HTTP, GENERAL], Some("http://g:2/base/v1/traces")),
         (&[GRPC, GENERAL], Some("http://g:2/base")),
         (&[HTTP, GENERAL, TRACES], Some("https://t:1/x?k=v")),
@@ -374,7 +376,7 @@ fn resource_attributes_are_decoded_or_discarded() {
 fn the_service_name_has_a_variable_of_its_own() {
     const NAME: &str = "OTEL_SERVICE_NAME";
     const ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
-    let cases: &[(&[(&str, &str)], Option<&str>)] = &[
+    let cases: &[(Variables<'_>, Option<&str>)] = &[
         (&[], None),
         (&[(NAME, "shop")], Some("shop")),
         (&[(ATTRIBUTES, "service.name=a%20b,x=y")], Some("a b")),
