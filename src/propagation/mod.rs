@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use opentelemetry::Context;
 use opentelemetry::baggage::BaggageExt as _;
-use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{
+    SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState,
+};
 
 /// The ids and flags that `traceparent` carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +41,8 @@ impl Carried {
             span_id: sc.span_id(),
             flags: sc.trace_flags(),
         });
-        let mut entries = (!cx.baggage().is_empty() || cx.get::<RawTraceState>().is_some())
-            .then(|| cx.clone());
+        let mut entries =
+            (!cx.baggage().is_empty() || cx.get::<RawTraceState>().is_some()).then(|| cx.clone());
         if cx.get::<RawTraceState>().is_none() && parent.is_some() {
             let header = sc.trace_state().header();
             if !header.is_empty() {
