@@ -20,13 +20,14 @@ use opentelemetry::trace::{SpanId, TraceId};
 use crate::support::otlp_receiver::{Attribute, ReceivedSpan, StatusCode};
 
 /// Attributes that say where or how rather than what: too much for a terminal.
-const NOT_SHOWN: [&str; 12] = [
+const NOT_SHOWN: [&str; 13] = [
     "busy_ns",
     "client.",
     "code.",
     "http.request.method",
     "http.route",
     "idle_ns",
+    "level",
     "network.",
     "server.",
     "target",
