@@ -1,5 +1,4 @@
 //! The API server of the examples: what it answers.
-#![cfg(all(feature = "actix-web", feature = "awc"))]
 
 // The parts that start processes are the examples' own.
 #[allow(dead_code)]

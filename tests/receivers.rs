@@ -1,6 +1,5 @@
 //! The OTLP receivers of `tests/support`, driven by the stock SDK and exporter: what other tests
 //! and the examples stand on.
-#![cfg(all(feature = "otlp-grpc", feature = "otlp-http"))]
 
 mod support;
 
