@@ -1,0 +1,130 @@
+//! The accept loop, and the gRPC side; `http` has the other one.
+
+use std::convert::Infallible;
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::CONTENT_TYPE;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tonic::body::Body;
+use tonic::codec::CompressionEncoding;
+use tonic::codegen::{Service as _, async_trait};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use super::store::{Answer, Store};
+use super::{Protocol, http};
+
+/// Serves until `stopped` resolves or its sender is gone.
+pub(super) async fn serve(
+    listener: TcpListener,
+    protocol: Protocol,
+    store: Arc<Store>,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    let listener = tokio::net::TcpListener::from_std(listener).expect("the runtime has I/O on");
+    loop {
+        tokio::select! {
+            _ = &mut stopped => return,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => drop(tokio::spawn(connection(stream, protocol, Arc::clone(&store)))),
+                // The peer left before it was accepted, or descriptors ran out: the next may work.
+                Err(_) => tokio::task::yield_now().await,
+            },
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, protocol: Protocol, store: Arc<Store>) {
+    let mut cut = store.cut();
+    let io = TokioIo::new(stream);
+    let grpc = TraceServiceServer::new(Grpc(Arc::clone(&store)))
+        .accept_compressed(CompressionEncoding::Gzip);
+    let service = service_fn(|request: Request<Incoming>| {
+        let store = Arc::clone(&store);
+        let mut grpc = grpc.clone();
+        async move {
+            store.note_headers(request.headers());
+            if store.wants_garbage() {
+                store.garbled();
+                return Ok::<_, Infallible>(garbage(protocol));
+            }
+            match protocol {
+                Protocol::Grpc => grpc.call(request).await,
+                Protocol::Http => Ok(http::export(request, &store).await),
+            }
+        }
+    });
+    // Dropping the connection's future closes its socket. How a connection ended is for the
+    // client to notice.
+    match protocol {
+        Protocol::Grpc => tokio::select! {
+            _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                .serve_connection(io, service) => {}
+            _ = cut.changed() => {}
+        },
+        Protocol::Http => tokio::select! {
+            _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service) => {}
+            _ = cut.changed() => {}
+        },
+    }
+}
+
+/// Success, says the head; the body is neither a message nor, for gRPC, framed like one.
+fn garbage(protocol: Protocol) -> Response<Body> {
+    let content_type = match protocol {
+        Protocol::Grpc => "application/grpc",
+        Protocol::Http => "application/x-protobuf",
+    };
+    Response::builder()
+        .header(CONTENT_TYPE, content_type)
+        .body(Body::new(Full::new(Bytes::from_static(&[0xff; 32]))))
+        .expect("the parts are valid")
+}
+
+#[derive(Debug)]
+struct Grpc(Arc<Store>);
+
+#[async_trait]
+impl TraceService for Grpc {
+    async fn export(
+        &self,
+        request: tonic::Request<ExportTraceServiceRequest>,
+    ) -> Result<tonic::Response<ExportTraceServiceResponse>, tonic::Status> {
+        match self.0.receive(request.into_inner()).await {
+            Answer::Accepted => Ok(tonic::Response::new(ExportTraceServiceResponse::default())),
+            Answer::Partial { rejected } => Ok(tonic::Response::new(partial_success(rejected))),
+            Answer::Refused(refusal) => {
+                let message = "refused as told";
+                Err(match refusal.retry_after {
+                    Some(delay) => {
+                        let details = ErrorDetails::with_retry_info(Some(delay));
+                        tonic::Status::with_error_details(refusal.code, message, details)
+                    }
+                    None => tonic::Status::new(refusal.code, message),
+                })
+            }
+            Answer::Malformed(reason) => Err(tonic::Status::invalid_argument(reason)),
+        }
+    }
+}
+
+pub(super) fn partial_success(rejected: u64) -> ExportTraceServiceResponse {
+    ExportTraceServiceResponse {
+        partial_success: Some(ExportTracePartialSuccess {
+            rejected_spans: i64::try_from(rejected).unwrap_or(i64::MAX),
+            error_message: "rejected as told".to_owned(),
+        }),
+    }
+}
