@@ -14,7 +14,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as Foreign;
 
 use crate::layer::{self, SetParentError};
 use crate::propagation::{Carried, TraceParent};
-use crate::span_ext::SpanExt as _;
+use crate::span_ext::SpanExt;
 
 /// A span that was started for a request, and what to attach while the request is polled.
 #[derive(Debug)]
@@ -60,7 +60,8 @@ pub(crate) fn is_recording(span: &Span) -> bool {
 /// Links a span to one of another process.
 pub(crate) fn add_remote_link(span: &Span, linked: TraceParent) {
     let TraceParent { trace_id, span_id, flags } = linked;
-    span.add_link(SpanContext::new(trace_id, span_id, flags, true, TraceState::NONE));
+    let cx = SpanContext::new(trace_id, span_id, flags, true, TraceState::NONE);
+    SpanExt::add_link(span, cx);
 }
 
 /// Renames a span for layers that do not take `otel.name` from a span that has been entered.

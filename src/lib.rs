@@ -4,6 +4,7 @@
 pub mod client;
 pub mod config;
 mod export;
+mod init;
 #[cfg_attr(
     not(all(feature = "actix-web", feature = "awc")),
     allow(dead_code, reason = "server and client each use a part")
@@ -26,7 +27,10 @@ pub mod testing;
 #[cfg(feature = "awc")]
 pub use self::client::ClientTracing;
 pub use self::config::TracingConfig;
-pub use self::export::{DroppedSpans, FlushError, ShutdownError, Stats, TracingGuard};
+pub use self::export::{
+    DroppedSpans, FlushError, ShutdownError, Stats, StdoutExporter, TracingGuard,
+};
+pub use self::init::{InitError, init, layer_from};
 pub use self::layer::{BridgeLayer, LayerBuilder, SetParentError, layer};
 #[cfg(feature = "actix-web")]
 pub use self::server::{ServerTracing, Trust};

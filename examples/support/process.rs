@@ -43,7 +43,7 @@ impl Process {
         self,
         start: impl FnOnce(TcpListener, Stopped) -> io::Result<Server>,
     ) -> Result<(), Box<dyn Error>> {
-        let config = self.config.map(|config| with_service_name(config, self.service_name));
+        let config = self.config.map(|config| config.with_service_name(self.service_name));
         let guard = spanbridge::init(config)?;
 
         let listener = TcpListener::bind(self.listen)
@@ -59,7 +59,7 @@ impl Process {
         })?;
 
         let exported = guard.shutdown(SHUTDOWN);
-        writeln!(io::stderr(), "{}: stopped; {:?}", self.service_name, guard.stats())?;
+        writeln!(io::stderr(), "{}: stopped; {}", self.service_name, guard.stats())?;
         Ok(exported?)
     }
 }
@@ -71,11 +71,6 @@ impl Process {
 /// Fails if the file cannot be read or is not a valid configuration.
 pub(crate) fn read_config(path: Option<&Path>) -> Result<Option<TracingConfig>, Box<dyn Error>> {
     Ok(path.map(TracingConfig::from_path).transpose()?)
-}
-
-/// The one place where a process is given its default service name.
-fn with_service_name(config: TracingConfig, _service_name: &'static str) -> TracingConfig {
-    config
 }
 
 fn stopped(exit_on_stdin_close: bool) -> io::Result<Stopped> {

@@ -89,6 +89,7 @@ pub use self::{
 pub struct TracingConfig {
     collector: Option<Collector>,
     sampling_rate_per_million: Option<u32>,
+    service_name: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,6 +180,19 @@ impl TracingConfig {
     pub fn with_sampling_rate_per_million(mut self, rate: u32) -> Self {
         self.sampling_rate_per_million = Some(rate);
         self
+    }
+
+    /// Names the service in its spans, unless `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` do:
+    /// who operates a service has the last word on its name.
+    #[must_use]
+    pub fn with_service_name(mut self, name: impl Into<String>) -> Self {
+        self.service_name = Some(name.into());
+        self
+    }
+
+    /// The name set by [`with_service_name`](Self::with_service_name).
+    pub fn service_name(&self) -> Option<&str> {
+        self.service_name.as_deref()
     }
 
     /// The gRPC target of the collector, if one is set.

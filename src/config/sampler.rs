@@ -2,7 +2,7 @@
 
 use opentelemetry_sdk::trace::Sampler;
 
-/// A sampler that can be compared and printed; becomes the SDK's by [`to_sdk`](Self::to_sdk).
+/// A sampler that can be compared and printed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct SamplerSetting {
     /// What a caller decided holds; `root` decides only where there is no caller.
@@ -16,6 +16,16 @@ pub(crate) enum RootSampler {
     AlwaysOn,
     /// From 0 to 1.
     TraceIdRatio(f64),
+}
+
+impl RootSampler {
+    pub(crate) fn to_sdk(self) -> Sampler {
+        match self {
+            Self::AlwaysOff => Sampler::AlwaysOff,
+            Self::AlwaysOn => Sampler::AlwaysOn,
+            Self::TraceIdRatio(ratio) => Sampler::TraceIdRatioBased(ratio),
+        }
+    }
 }
 
 impl SamplerSetting {
@@ -33,14 +43,5 @@ impl SamplerSetting {
             0 => RootSampler::AlwaysOff,
             rate => RootSampler::TraceIdRatio(f64::from(rate) / 1e6),
         })
-    }
-
-    pub(crate) fn to_sdk(self) -> Sampler {
-        let root = match self.root {
-            RootSampler::AlwaysOff => Sampler::AlwaysOff,
-            RootSampler::AlwaysOn => Sampler::AlwaysOn,
-            RootSampler::TraceIdRatio(ratio) => Sampler::TraceIdRatioBased(ratio),
-        };
-        if self.is_parent_based { Sampler::ParentBased(Box::new(root)) } else { root }
     }
 }

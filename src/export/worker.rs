@@ -34,6 +34,8 @@ pub(crate) struct Worker {
     pub(crate) decoder: Decoder,
     pub(crate) settings: BatchSettings,
     pub(crate) problems: Problems,
+    /// What was ignored of the configuration, logged once a subscriber had time to be installed.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Worker {
@@ -47,6 +49,9 @@ impl Worker {
         let mut failed = false;
         loop {
             let wake = self.engine.queue.wait_for_work(deadline);
+            for warning in self.warnings.drain(..) {
+                tracing::warn!(target: "spanbridge::config", "{warning}");
+            }
             if wake != Wake::Batch {
                 self.engine.collect();
             }

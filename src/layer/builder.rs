@@ -8,11 +8,14 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{IdGenerator, ShouldSample, SpanExporter};
 use tracing::level_filters::LevelFilter;
 
+use crate::config::env::EnvSettings;
+use crate::config::settings::Settings;
 use crate::export::decode::Decoder;
 use crate::export::exporter::DynExporter;
 use crate::export::worker::{self, BatchSettings, Problems, Worker};
 use crate::export::{MetadataAttributes, TracingGuard};
 use crate::layer::BridgeLayer;
+use crate::layer::encoding::ValueLimits;
 use crate::layer::engine::{Engine, EngineOptions, Limits};
 use crate::layer::sampling::Decider;
 
@@ -62,6 +65,8 @@ pub struct LayerBuilder {
     max_queue_size: usize,
     batch: BatchSettings,
     runtime: Option<tokio::runtime::Runtime>,
+    /// What was ignored of the variables, for the worker to log.
+    warnings: Vec<String>,
 }
 
 /// Open spans at a time; see `docs/adr/` for the memory behind it.
@@ -75,6 +80,40 @@ const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.42.0";
 
 impl LayerBuilder {
     fn new() -> Self {
+        // Without a configuration there is nothing in the settings that could be invalid.
+        let env = EnvSettings::from_env();
+        Settings::new(None, env).map_or_else(|_| Self::with_defaults(), Self::from_settings)
+    }
+
+    /// A builder that starts with what a configuration and the variables say.
+    pub(crate) fn from_settings(settings: Settings) -> Self {
+        let Settings { batch, limits, .. } = settings;
+        let defaults = Self::with_defaults();
+        Self {
+            decider: Decider::from_setting(settings.sampler),
+            limits: Limits {
+                attributes: limits.attributes,
+                events: limits.events,
+                links: limits.links,
+                event_attributes: limits.attributes_per_event,
+                link_attributes: limits.attributes_per_link,
+                values: ValueLimits {
+                    length: limits.attribute_value_length.unwrap_or(usize::MAX),
+                    ..defaults.limits.values
+                },
+            },
+            max_queue_size: batch.max_queue_size.unwrap_or(MAX_QUEUE_SIZE),
+            batch: BatchSettings {
+                schedule_delay: batch.schedule_delay,
+                max_export_batch_size: batch.max_export_batch_size,
+                export_timeout: batch.export_timeout,
+            },
+            warnings: settings.warnings,
+            ..defaults
+        }
+    }
+
+    fn with_defaults() -> Self {
         Self {
             exporter: None,
             decider: Decider::default(),
@@ -92,6 +131,7 @@ impl LayerBuilder {
                 export_timeout: Duration::from_secs(30),
             },
             runtime: None,
+            warnings: Vec::new(),
         }
     }
 
@@ -112,11 +152,6 @@ impl LayerBuilder {
     /// trace down.
     pub fn with_sampler(mut self, sampler: impl ShouldSample + 'static) -> Self {
         self.decider = Decider::new(sampler);
-        self
-    }
-
-    pub(crate) fn with_decider(mut self, decider: Decider) -> Self {
-        self.decider = decider;
         self
     }
 
@@ -205,11 +240,6 @@ impl LayerBuilder {
         self
     }
 
-    pub(crate) fn with_limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
     /// An exporter with the runtime that it was built in.
     pub(crate) fn with_exporter_in(
         mut self,
@@ -265,6 +295,7 @@ impl LayerBuilder {
             exporter,
             settings: self.batch,
             problems: Problems::default(),
+            warnings: self.warnings,
         })?;
         Ok((BridgeLayer { engine: engine.clone() }, TracingGuard::new(engine)))
     }

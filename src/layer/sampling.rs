@@ -7,6 +7,8 @@ use opentelemetry::trace::{Link, SpanKind, TraceState};
 use opentelemetry::{Context, KeyValue, TraceId};
 use opentelemetry_sdk::trace::{Sampler, SamplingDecision, SamplingResult, ShouldSample};
 
+use crate::config::sampler::SamplerSetting;
+
 /// A sampler, taken apart as far as its type allows, so that the usual ones are asked without
 /// attributes being built for them.
 #[derive(Debug)]
@@ -45,9 +47,10 @@ pub(crate) struct Decision {
 }
 
 impl Decider {
-    /// Follows the parent; without one, asks `root`.
-    pub(crate) fn parent_based(root: Sampler) -> Self {
-        Self { follows_parent: true, ..Self::new(root) }
+    /// What a configuration says.
+    pub(crate) fn from_setting(setting: SamplerSetting) -> Self {
+        let root = Self::new(setting.root.to_sdk());
+        Self { follows_parent: setting.is_parent_based, ..root }
     }
 
     pub(crate) fn new(sampler: impl ShouldSample + 'static) -> Self {
@@ -111,6 +114,6 @@ impl Decider {
 impl Default for Decider {
     /// Follows the parent, and samples every trace that starts here.
     fn default() -> Self {
-        Self::parent_based(Sampler::AlwaysOn)
+        Self::from_setting(SamplerSetting::PARENT_BASED_ON)
     }
 }

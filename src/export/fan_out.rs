@@ -1,0 +1,54 @@
+//! Several exporters as one.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::SpanData;
+
+use crate::export::exporter::DynExporter;
+
+/// Gives every batch to each exporter in turn. A span counts as exported if all took it.
+#[derive(Debug)]
+pub(crate) struct FanOut(Vec<Box<dyn DynExporter>>);
+
+impl FanOut {
+    /// `exporters` as one; a single one stands for itself.
+    pub(crate) fn of(mut exporters: Vec<Box<dyn DynExporter>>) -> Option<Box<dyn DynExporter>> {
+        if exporters.len() > 1 { Some(Box::new(Self(exporters))) } else { exporters.pop() }
+    }
+
+    /// Asks all of them, and gives the last error.
+    fn each(&self, ask: impl Fn(&dyn DynExporter) -> OTelSdkResult) -> OTelSdkResult {
+        self.0.iter().fold(Ok(()), |result, exporter| ask(&**exporter).and(result))
+    }
+}
+
+impl DynExporter for FanOut {
+    fn export(
+        &self,
+        batch: Vec<SpanData>,
+    ) -> Pin<Box<dyn Future<Output = OTelSdkResult> + Send + '_>> {
+        Box::pin(async move {
+            let mut result = Ok(());
+            for exporter in &self.0 {
+                result = exporter.export(batch.clone()).await.and(result);
+            }
+            result
+        })
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.each(|exporter| exporter.force_flush())
+    }
+
+    fn shutdown(&self, timeout: Duration) -> OTelSdkResult {
+        self.each(|exporter| exporter.shutdown(timeout))
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.0.iter_mut().for_each(|exporter| exporter.set_resource(resource));
+    }
+}
