@@ -3,7 +3,7 @@
 use std::{env, path::PathBuf, process::Command};
 
 use actix_web::{
-    http::{Method, StatusCode},
+    http::{Method, StatusCode, header::CONTENT_TYPE},
     rt::System,
 };
 use serde_json::{Value, json};
@@ -76,11 +76,14 @@ impl ApiServer {
     ) -> Answer {
         let url = format!("{}{path}", self.url);
         System::new().block_on(async {
-            let method = Method::from_bytes(method.as_bytes()).expect("tests use valid methods");
+            let verb = Method::from_bytes(method.as_bytes()).expect("tests use valid methods");
             let client = awc::Client::builder().timeout(DEADLINE).finish();
-            let mut request = client.request(method, &url);
+            let mut request = client.request(verb, &url);
             for header in headers {
                 request = request.insert_header(*header);
+            }
+            if method == "PATCH" {
+                request = request.insert_header((CONTENT_TYPE, "application/merge-patch+json"));
             }
             let sent = match body {
                 Some(body) => request.send_json(body).await,

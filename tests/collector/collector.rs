@@ -1,7 +1,6 @@
 //! An OpenTelemetry Collector of the test's own.
 
 use std::{
-    cell::RefCell,
     fs,
     path::Path,
     process::Command,
@@ -28,7 +27,7 @@ exec "$0" "$@" 3<&- </dev/null
 "#;
 
 pub(crate) struct Collector {
-    process: RefCell<Process>,
+    process: Process,
     grpc: String,
     http: String,
     folder: Folder,
@@ -74,7 +73,7 @@ impl Collector {
             }
             None
         });
-        Self { process: RefCell::new(process), grpc, http, folder }
+        Self { process, grpc, http, folder }
     }
 
     /// Where OTLP over gRPC is received, as `host:port`.
@@ -93,15 +92,11 @@ impl Collector {
     pub(crate) fn wait_for(&self, expected: &[Expected]) {
         let deadline = Instant::now() + DEADLINE;
         loop {
-            let spans = self.received();
+            let spans = received(&self.folder);
             let Some(report) = expected.iter().find_map(|expected| unmet(&spans, expected)) else {
                 return;
             };
-            assert!(
-                Instant::now() < deadline,
-                "after {DEADLINE:?}: {report}\ncollector printed:\n{}",
-                self.process.borrow_mut().log()
-            );
+            assert!(Instant::now() < deadline, "after {DEADLINE:?}: {report}");
             thread::sleep(Duration::from_millis(50));
         }
     }
@@ -109,12 +104,8 @@ impl Collector {
     /// Ends the Collector and returns every span that it received.
     pub(crate) fn stop(self) -> Vec<Span> {
         let Self { process, folder, .. } = self;
-        process.into_inner().stop();
+        process.stop();
         received(&folder)
-    }
-
-    fn received(&self) -> Vec<Span> {
-        received(&self.folder)
     }
 }
 

@@ -183,6 +183,8 @@ fn expect_context_passed_on(config: impl FnOnce(&Collector) -> TracingConfig, fl
 
 fn pod(name: &str) -> Value {
     json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
         "metadata": {"name": name},
         "spec": {"containers": [{"name": "web", "image": "nginx"}]},
     })

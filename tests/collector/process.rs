@@ -22,7 +22,7 @@ pub(crate) struct Process {
     name: &'static str,
     child: Child,
     lines: Receiver<String>,
-    /// What has been read of both output streams, for messages.
+    /// What has been read of both output streams. A test that fails shows it.
     log: Vec<String>,
 }
 
@@ -82,21 +82,20 @@ impl Process {
         }
     }
 
-    /// What the process has printed so far.
-    pub(crate) fn log(&mut self) -> String {
-        self.log.extend(self.lines.try_iter());
-        self.log.join("\n")
-    }
-
     fn next_line(&mut self, deadline: Instant) -> Result<String, RecvTimeoutError> {
         let line = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now()))?;
         self.log.push(line.clone());
         Ok(line)
     }
 
-    fn fail(&mut self, problem: &str) -> ! {
-        let log = self.log();
-        panic!("{} {problem}; it printed:\n{log}", self.name);
+    #[expect(clippy::print_stderr, reason = "the test harness shows it below the failed test")]
+    fn print_log(&self) {
+        let log: Vec<String> = self.log.iter().cloned().chain(self.lines.try_iter()).collect();
+        eprintln!("{} printed:\n{}\n", self.name, log.join("\n"));
+    }
+
+    fn fail(&self, problem: &str) -> ! {
+        panic!("{} {problem}", self.name);
     }
 }
 
@@ -105,6 +104,9 @@ impl Drop for Process {
         // Both fail only if the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if thread::panicking() {
+            self.print_log();
+        }
     }
 }
 
