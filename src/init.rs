@@ -53,10 +53,9 @@ pub fn init(config: Option<TracingConfig>) -> Result<TracingGuard, InitError> {
         },
         _ => (info_and_up(), None),
     };
-    tracing_subscriber::registry()
-        .with(filter)
-        .with(layer)
-        .try_init()
+    // Not `try_init`, which may also claim the `log` crate's global logger.
+    let subscriber = tracing_subscriber::registry().with(filter).with(layer);
+    tracing::subscriber::set_global_default(subscriber)
         .map_err(|_| InitError::SubscriberAlreadySet)?;
     if let Some(ignored) = ignored {
         tracing::warn!(target: "spanbridge::config", "ignored, so info is recorded: {ignored}");
@@ -97,7 +96,7 @@ pub fn layer_from(
     if settings.is_disabled || settings.exporters.is_empty() {
         return Ok(None);
     }
-    let runtime = worker::runtime().map_err(InitError::Start)?;
+    let runtime = worker::OwnRuntime::new().map_err(InitError::Start)?;
     let exporters = worker::build_in(&runtime, || {
         settings.exporters.iter().map(|exporter| build(exporter, &settings)).collect()
     });

@@ -147,7 +147,8 @@ impl SpanExt for Span {
 /// Runs `f` for every layer of ours that the span went through. False if there is none.
 fn for_each_engine(span: &Span, mut f: impl FnMut(&Arc<Engine>, u64)) -> bool {
     span.with_subscriber(|(id, dispatch)| {
-        crate::layer::for_each_engine(dispatch, |engine| f(engine, id.into_u64()))
+        let id = id.into_u64();
+        crate::layer::for_each_engine(dispatch, Some(id), |engine| f(engine, id))
     })
     .unwrap_or(true)
 }

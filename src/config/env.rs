@@ -31,13 +31,6 @@ pub(crate) enum Exporter {
     Otlp,
 }
 
-/// In which formats context is passed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Propagators {
-    pub(crate) baggage: bool,
-    pub(crate) trace_context: bool,
-}
-
 /// What the variables say. `None` where they are silent and a file may decide.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct EnvSettings {
@@ -47,7 +40,6 @@ pub(crate) struct EnvSettings {
     pub(super) exporters: Vec<Exporter>,
     pub(super) is_disabled: bool,
     pub(super) limits: SpanLimits,
-    pub(super) propagators: Propagators,
     pub(super) protocol: Option<Protocol>,
     pub(super) resource_attributes: Vec<(String, String)>,
     pub(super) sampler: Option<SamplerSetting>,
@@ -70,13 +62,13 @@ impl EnvSettings {
         let mut env = Reader::new(lookup);
         let protocol = protocol(&mut env);
         let (resource_attributes, service_name) = resource::read(&mut env);
+        check_propagators(&mut env);
         Self {
             batch: BatchSettings::read(&mut env),
             endpoint: endpoint(&mut env, protocol.unwrap_or_default()),
             exporters: exporters(&mut env),
             is_disabled: env.boolean("OTEL_SDK_DISABLED").unwrap_or(false),
             limits: SpanLimits::read(&mut env),
-            propagators: propagators(&mut env),
             protocol,
             resource_attributes,
             sampler: sampler(&mut env),
@@ -142,20 +134,16 @@ fn exporters(env: &mut Reader<'_>) -> Vec<Exporter> {
     known.unwrap_or_else(|| vec![Exporter::Otlp])
 }
 
-fn propagators(env: &mut Reader<'_>) -> Propagators {
-    #[derive(Clone, Copy, PartialEq)]
-    enum Format {
-        Baggage,
-        TraceContext,
+/// Context is always passed on as W3C headers; code can say otherwise, a variable cannot.
+fn check_propagators(env: &mut Reader<'_>) {
+    const NAME: &str = "OTEL_PROPAGATORS";
+    let Some(value) = env.text(NAME) else { return };
+    let has = |name| value.split(',').any(|item| item.trim().eq_ignore_ascii_case(name));
+    if !has("tracecontext") || !has("baggage") || value.split(',').count() != 2 {
+        let advice = "tracecontext,baggage are used; give another propagator in code, to \
+                      ServerTracing::with_propagator and ClientTracing::with_propagator";
+        env.warn(NAME, &value, advice);
     }
-    let advice = "is not one of tracecontext, baggage, none; give any other propagator in code";
-    let known = env.list("OTEL_PROPAGATORS", advice, |item| match item {
-        "baggage" => Some(Format::Baggage),
-        "tracecontext" => Some(Format::TraceContext),
-        _ => None,
-    });
-    let has = |format| known.as_ref().is_none_or(|known| known.contains(&format));
-    Propagators { baggage: has(Format::Baggage), trace_context: has(Format::TraceContext) }
 }
 
 fn sampler(env: &mut Reader<'_>) -> Option<SamplerSetting> {

@@ -49,7 +49,7 @@
 //!
 //! What the file sets wins over `OTEL_*` variables; what it leaves open, they decide, as the
 //! [OpenTelemetry specification][env] says: `OTEL_SDK_DISABLED`, `OTEL_SERVICE_NAME`,
-//! `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_PROPAGATORS`, `OTEL_TRACES_EXPORTER`, `OTEL_TRACES_SAMPLER`
+//! `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_EXPORTER`, `OTEL_TRACES_SAMPLER`
 //! and its `_ARG`, `OTEL_BSP_*`, the limits of spans and attributes, and `OTEL_EXPORTER_OTLP_*`.
 //! A value that cannot be used is ignored with a warning. Spans travel by gRPC, as in Kubernetes,
 //! unless `OTEL_EXPORTER_OTLP_PROTOCOL` says `http/protobuf`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     Collector, ConfigError, Protocol, TracingConfig,
     endpoint::CollectorAddress,
-    env::{BatchSettings, EnvSettings, Exporter, Propagators, SpanLimits},
+    env::{BatchSettings, EnvSettings, Exporter, SpanLimits},
     sampler::SamplerSetting,
 };
 
@@ -20,7 +20,6 @@ pub(crate) struct Settings {
     /// `OTEL_SDK_DISABLED`: context is passed on, and nothing else is done.
     pub(crate) is_disabled: bool,
     pub(crate) limits: SpanLimits,
-    pub(crate) propagators: Propagators,
     pub(crate) protocol: Protocol,
     /// Without the service's name.
     pub(crate) resource_attributes: Vec<(String, String)>,
@@ -80,7 +79,6 @@ impl Settings {
             exporters: env.exporters,
             is_disabled: env.is_disabled,
             limits: env.limits,
-            propagators: env.propagators,
             protocol,
             resource_attributes: env.resource_attributes,
             sampler: sampler.unwrap_or(default_sampler),

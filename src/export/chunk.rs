@@ -58,6 +58,19 @@ impl Chunk {
         self.spans.is_empty()
     }
 
+    /// Whether `other` fits in without new memory.
+    pub(crate) fn has_room_for(&self, other: &Self) -> bool {
+        self.spans.capacity() - self.spans.len() >= other.spans.len()
+            && self.bytes.capacity() - self.bytes.len() >= other.bytes.len()
+    }
+
+    /// Moves what is in `other` to the end of this chunk.
+    pub(crate) fn append(&mut self, other: &mut Self) {
+        self.spans.append(&mut other.spans);
+        self.bytes.append(&mut other.bytes);
+        self.events.append(&mut other.events);
+    }
+
     pub(crate) fn clear(&mut self) {
         self.spans.clear();
         self.bytes.clear();

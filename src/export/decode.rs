@@ -7,7 +7,7 @@ use std::sync::Arc;
 use opentelemetry::trace::{Event, Link, SpanContext, SpanKind, Status};
 use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, TraceFlags, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
-use tracing::{Level, Metadata, callsite};
+use tracing::{Level, Metadata};
 
 use crate::export::callsite::{Callsite, Field, MetadataAttributes, key};
 use crate::export::chunk::{Chunk, SpanRecord};
@@ -21,7 +21,9 @@ pub(crate) struct Decoder {
     engine: Arc<Engine>,
     scope: InstrumentationScope,
     with: MetadataAttributes,
-    callsites: HashMap<callsite::Identifier, Arc<Callsite>>,
+    /// By the metadata's address. `Metadata::callsite` is no key: it compares the addresses of
+    /// callsites, and those of zero-sized ones (`tracing-log` has five) are one and the same.
+    callsites: HashMap<usize, Arc<Callsite>>,
     thread_names: HashMap<u32, Option<StringValue>>,
 }
 
@@ -150,7 +152,7 @@ impl Decoder {
         let with = self.with;
         let site = self
             .callsites
-            .entry(metadata.callsite())
+            .entry(std::ptr::from_ref(metadata).addr())
             .or_insert_with(|| Arc::new(Callsite::new(metadata, with)));
         Arc::clone(site)
     }

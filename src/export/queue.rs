@@ -30,11 +30,15 @@ struct State {
     in_flight: usize,
     flushes_asked: u64,
     flushes_done: u64,
-    /// Whether an export failed since the flush before the last one ended.
-    flush_failed: bool,
+    /// The last flush before whose end an export failed. A flush that waits meanwhile reports it
+    /// too, which errs on the safe side.
+    last_failed_flush: u64,
     closed: bool,
     finished: bool,
 }
+
+/// One wait where there is no deadline; it is followed by another.
+const LONG: Duration = Duration::from_secs(3600);
 
 /// Emptied chunks kept for reuse.
 const MAX_SPARE: usize = 64;
@@ -72,13 +76,16 @@ pub(crate) enum WaitError {
 }
 
 impl Queue {
-    pub(crate) fn new(max_spans: usize, wake_at: usize) -> Self {
+    /// A queue for `max_spans`, filled by chunks of up to `chunk` of them.
+    pub(crate) fn new(max_spans: usize, batch: usize, chunk: usize) -> Self {
+        // Woken while there is room for one more chunk.
+        let wake_at = batch.min(max_spans.saturating_sub(chunk)).max(1);
         Self {
             state: Mutex::default(),
             work: Condvar::new(),
             done: Condvar::new(),
             max_spans: max_spans.max(1),
-            wake_at: wake_at.clamp(1, max_spans.max(1)),
+            wake_at,
         }
     }
 
@@ -89,7 +96,17 @@ impl Queue {
             return Swap::Finished(chunk);
         }
         if state.spans + chunk.len() > self.max_spans {
+            drop(state);
+            self.work.notify_one();
             return Swap::Full(chunk);
+        }
+        // Threads that come and go leave chunks of few spans; these share memory.
+        let mut chunk = chunk;
+        if let Some(back) = state.full.back_mut().filter(|back| back.has_room_for(&chunk)) {
+            let spans = chunk.len();
+            back.append(&mut chunk);
+            state.spans += spans;
+            return Swap::Taken(chunk);
         }
         let before = state.spans;
         state.spans += chunk.len();
@@ -137,9 +154,9 @@ impl Queue {
         lost
     }
 
-    /// Whether a whole batch is waiting.
-    pub(crate) fn has_batch(&self) -> bool {
-        self.lock().spans >= self.wake_at
+    /// How many spans are queued.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().spans
     }
 
     /// Takes an emptied chunk back for reuse.
@@ -156,7 +173,7 @@ impl Queue {
     }
 
     /// Blocks the worker until there is something to do.
-    pub(crate) fn wait_for_work(&self, deadline: Instant) -> Wake {
+    pub(crate) fn wait_for_work(&self, deadline: Option<Instant>) -> Wake {
         let mut state = self.lock();
         loop {
             if state.flushes_asked > state.flushes_done {
@@ -165,12 +182,14 @@ impl Queue {
             if state.closed {
                 return Wake::Shutdown;
             }
-            if state.spans >= self.wake_at {
-                return Wake::Batch;
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline
+                .map_or(LONG, |deadline| deadline.saturating_duration_since(Instant::now()));
+            // Before the next batch: idle threads must get their turn under any load.
             if left.is_zero() {
                 return Wake::Delay;
+            }
+            if state.spans >= self.wake_at {
+                return Wake::Batch;
             }
             state = self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -180,7 +199,9 @@ impl Queue {
     pub(crate) fn flushed(&self, number: u64, failed: bool) {
         let mut state = self.lock();
         state.flushes_done = state.flushes_done.max(number);
-        state.flush_failed = failed;
+        if failed {
+            state.last_failed_flush = number;
+        }
         drop(state);
         self.done.notify_all();
     }
@@ -206,7 +227,7 @@ impl Queue {
         if state.flushes_done < mine {
             return Err(WaitError::Finished);
         }
-        if state.flush_failed { Err(WaitError::Failed) } else { Ok(()) }
+        if state.last_failed_flush >= mine { Err(WaitError::Failed) } else { Ok(()) }
     }
 
     /// Tells the worker to drain and end, and waits for that.

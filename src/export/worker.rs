@@ -4,6 +4,7 @@
 //! waiting on it from any other runtime cannot dead-lock. Everything that it does, the exporter's
 //! own spans included, is kept out of the traces.
 
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,7 +30,7 @@ pub(crate) struct BatchSettings {
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) engine: Arc<Engine>,
-    pub(crate) runtime: Runtime,
+    pub(crate) runtime: OwnRuntime,
     pub(crate) exporter: Option<Box<dyn DynExporter>>,
     pub(crate) decoder: Decoder,
     pub(crate) settings: BatchSettings,
@@ -45,20 +46,22 @@ impl Worker {
         let _suppressed = Context::enter_telemetry_suppressed_scope();
         // The waiters are told even if a defect in here unwinds: nobody waits for a dead worker.
         let _finish = FinishOnDrop(Arc::clone(&self.engine));
-        let mut deadline = Instant::now() + self.settings.schedule_delay;
+        let mut deadline = self.next_deadline();
         let mut failed = false;
         loop {
             let wake = self.engine.queue.wait_for_work(deadline);
             for warning in self.warnings.drain(..) {
                 tracing::warn!(target: "spanbridge::config", "{warning}");
             }
+            // What is queued goes first, so that there is room for what idle threads hold.
+            failed |= !self.drain(wake != Wake::Batch);
             if wake != Wake::Batch {
                 self.engine.collect();
+                failed |= !self.drain(true);
             }
-            failed |= !self.drain(wake != Wake::Batch);
             match wake {
                 Wake::Batch => {}
-                Wake::Delay => deadline = Instant::now() + self.settings.schedule_delay,
+                Wake::Delay => deadline = self.next_deadline(),
                 Wake::Flush(number) => {
                     failed |= !self.flush_exporter();
                     self.engine.queue.flushed(number, failed);
@@ -74,13 +77,25 @@ impl Worker {
         }
     }
 
-    /// Exports what is queued: all of it, or whole batches only. False if an export failed.
+    /// A delay too long for the clock is no delay that will ever be over.
+    fn next_deadline(&self) -> Option<Instant> {
+        Instant::now().checked_add(self.settings.schedule_delay)
+    }
+
+    /// Exports what is queued by now: all of it, or whole batches only. What comes in meanwhile is
+    /// left for the next round, so that flushes and idle threads get their turn however much that
+    /// is. False if an export failed.
     fn drain(&mut self, all: bool) -> bool {
         let mut succeeded = true;
         let mut batch = Vec::new();
         let calibration = self.engine.clock.calibrate();
-        while all || self.engine.queue.has_batch() || !batch.is_empty() {
+        let mut budget = self.engine.queue.len();
+        if !all {
+            budget -= budget % self.settings.max_export_batch_size;
+        }
+        while budget > 0 {
             let Some(mut chunk) = self.engine.queue.pop() else { break };
+            budget = budget.saturating_sub(chunk.len());
             self.decoder.decode(&mut chunk, calibration, &mut batch);
             self.engine.queue.recycle(chunk);
             while batch.len() >= self.settings.max_export_batch_size {
@@ -173,12 +188,37 @@ impl Problems {
 }
 
 /// The runtime that an exporter is built and run in.
-pub(crate) fn runtime() -> std::io::Result<Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .thread_name("spanbridge-export")
-        .on_thread_start(suppress_this_thread)
-        .build()
+///
+/// tokio refuses to drop a runtime inside another one, since that waits for blocking tasks. This
+/// one does not wait, so that a set-up that fails inside an async `main` is an error and no panic.
+#[derive(Debug)]
+pub(crate) struct OwnRuntime(Option<Runtime>);
+
+impl OwnRuntime {
+    pub(crate) fn new() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .thread_name("spanbridge-export")
+            .on_thread_start(suppress_this_thread)
+            .build()?;
+        Ok(Self(Some(runtime)))
+    }
+}
+
+impl Deref for OwnRuntime {
+    type Target = Runtime;
+
+    fn deref(&self) -> &Runtime {
+        self.0.as_ref().expect("taken only when it is dropped")
+    }
+}
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// Runs `f` where an exporter may spawn and connect, and where none of it is traced.

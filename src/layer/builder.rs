@@ -64,13 +64,15 @@ pub struct LayerBuilder {
     max_live_spans: usize,
     max_queue_size: usize,
     batch: BatchSettings,
-    runtime: Option<tokio::runtime::Runtime>,
+    runtime: Option<worker::OwnRuntime>,
     /// What was ignored of the variables, for the worker to log.
     warnings: Vec<String>,
 }
 
 /// Open spans at a time; see `docs/adr/` for the memory behind it.
 const MAX_LIVE_SPANS: usize = 65_536;
+/// Beyond this the id table alone would take half a gigabyte.
+const MOST_LIVE_SPANS: usize = 1 << 24;
 /// Closed spans waiting for export. As records they take about 400 bytes each, a sixth of what the
 /// SDK's 2,048 default was sized for.
 const MAX_QUEUE_SIZE: usize = 16_384;
@@ -208,10 +210,11 @@ impl LayerBuilder {
         self
     }
 
-    /// How many sampled spans may be open at once (65,536 by default); one more is dropped and
-    /// counted.
+    /// How many sampled spans may be open at once (65,536 by default, 16,777,216 at most); one more
+    /// is dropped and counted. Each thread keeps up to a thousandth of the number in reserve, at
+    /// most 63, so that with many threads the limit may be felt a little earlier.
     pub fn with_max_live_spans(mut self, spans: usize) -> Self {
-        self.max_live_spans = spans.clamp(1, u32::MAX as usize - 1);
+        self.max_live_spans = spans.clamp(1, MOST_LIVE_SPANS);
         self
     }
 
@@ -244,7 +247,7 @@ impl LayerBuilder {
     pub(crate) fn with_exporter_in(
         mut self,
         exporter: Box<dyn DynExporter>,
-        runtime: tokio::runtime::Runtime,
+        runtime: worker::OwnRuntime,
     ) -> Self {
         self.exporter = Some(exporter);
         self.runtime = Some(runtime);
@@ -272,7 +275,7 @@ impl LayerBuilder {
     pub fn try_build(self) -> std::io::Result<(BridgeLayer, TracingGuard)> {
         let runtime = match self.runtime {
             Some(runtime) => runtime,
-            None => worker::runtime()?,
+            None => worker::OwnRuntime::new()?,
         };
         let mut exporter = self.exporter;
         if let Some(exporter) = &mut exporter {
@@ -284,6 +287,7 @@ impl LayerBuilder {
             max_level: self.max_level,
             decider: self.decider,
             id_generator: self.id_generator,
+            names_threads: self.with.threads,
             max_live_spans: self.max_live_spans,
             max_queue_size: self.max_queue_size,
             max_export_batch_size: self.batch.max_export_batch_size,

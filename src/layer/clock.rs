@@ -38,6 +38,12 @@ impl Clock {
         }
     }
 
+    /// The time between two ticks, as well as it is known by now.
+    pub(crate) fn duration(&self, from: u64, to: u64) -> Duration {
+        let nanos = to.saturating_sub(from) as f64 * self.calibrate().nanos_per_tick;
+        Duration::from_nanos(nanos as u64)
+    }
+
     /// Ties ticks to wall time as of now. The longer ago the clock was made, the better the rate.
     pub(crate) fn calibrate(&self) -> Calibration {
         let (ticks, wall, instant) = self.sample();

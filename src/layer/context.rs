@@ -10,7 +10,6 @@ use opentelemetry::{Context, KeyValue, TraceFlags};
 use crate::layer::encoding::StatusCode;
 use crate::layer::engine::Engine;
 use crate::layer::record::{Body, Identity, Parent, Slot, State};
-use crate::layer::thread::with_local;
 use crate::propagation::Carried;
 
 /// Why a span's parent could not be set.
@@ -88,7 +87,7 @@ pub(super) fn span_context(identity: Identity, trace_state: TraceState) -> SpanC
 
 /// What application code does with a span of this engine.
 impl Engine {
-    /// The slot of the span, or of its nearest ancestor that has one.
+    /// Makes the span a child of the one in `cx`.
     pub(crate) fn set_parent(
         self: &Arc<Self>,
         id: u64,
@@ -101,14 +100,17 @@ impl Engine {
         }
         if slot.state() == State::Recording {
             slot.undecide();
-            with_local(self, |local| local.shared.counters.restarted.increment());
+            self.count_restart();
         }
         body.parent = Parent::default();
-        if let Some(side) = &mut body.side {
-            side.entries = None;
+        let before = body.side.as_mut().and_then(|side| {
             side.trace_state = None;
-        }
+            side.entries.take()
+        });
         adopt_context(&mut body, cx);
+        drop(body);
+        // Unlocked: a value in there may have a destructor that traces.
+        drop(before);
         Ok(())
     }
 
@@ -116,7 +118,6 @@ impl Engine {
     pub(crate) fn otel_context(self: &Arc<Self>, id: u64) -> Option<Context> {
         let (_, slot) = self.find(id)?;
         let identity = self.resolve(slot, id)?;
-        slot.settle();
         let mut cx = Context::new();
         let mut trace_state = TraceState::NONE;
         if identity.has_entries
@@ -173,8 +174,7 @@ impl Engine {
         attributes: Vec<KeyValue>,
     ) {
         self.with_recording_body(id, |body| {
-            let held = body.events.len() + body.side.as_ref().map_or(0, |side| side.events.len());
-            if held < self.limits.events as usize {
+            if body.event_count() < self.limits.events as usize {
                 body.side().events.push(Event::new(name, time, attributes, 0));
                 body.attributes.side_event();
             } else {
@@ -201,11 +201,6 @@ impl Engine {
                 body.dropped_links = body.dropped_links.saturating_add(1);
             }
         }
-    }
-
-    /// Whether the span is recorded, or may still come to be.
-    pub(crate) fn records(&self, id: u64) -> bool {
-        self.find(id).is_some_and(|(_, slot)| slot.state() != State::NotSampled)
     }
 
     fn with_recording_body(&self, id: u64, f: impl FnOnce(&mut Body)) {

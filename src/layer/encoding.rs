@@ -174,7 +174,7 @@ impl Attributes {
             self.bytes.extend_from_slice(&[0; 4]);
             self.format(format_args!("{error}"), limits);
             self.patch_length(at);
-            next = error.source();
+            next = catch_unwind(AssertUnwindSafe(|| error.source())).unwrap_or(None);
         }
         self.patch_length(start + 2);
     }
@@ -263,7 +263,8 @@ impl Attributes {
     /// An event at `ticks`; its metadata is kept beside. False where there is no room for it.
     pub(super) fn event(&mut self, ticks: u64, values: &Self, limits: ValueLimits) -> bool {
         let length = 8 + 4 + values.bytes.len();
-        if self.bytes.len() + 5 + length > limits.span_bytes {
+        // A quarter is left to attributes: a chatty span must not lose its outcome.
+        if self.bytes.len() + 5 + length > limits.span_bytes / 4 * 3 {
             return false;
         }
         self.bytes.push(tag::EVENT);

@@ -1,7 +1,9 @@
 //! What the layer's callbacks, the guard and the exporter's thread share.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry_sdk::trace::IdGenerator;
@@ -10,6 +12,7 @@ use tracing::{Dispatch, Metadata};
 use tracing_subscriber::Registry;
 
 use crate::export::chunk::{Chunk, SpanRecord};
+use crate::export::decode::snapshot;
 use crate::export::queue::{Queue, Swap};
 use crate::export::stats::{Counts, DropReason, DroppedSpans, Stats};
 use crate::layer::clock::Clock;
@@ -17,7 +20,7 @@ use crate::layer::encoding::ValueLimits;
 use crate::layer::record::{Body, Identity, Slot, State};
 use crate::layer::sampling::{Decider, Question};
 use crate::layer::table::Table;
-use crate::layer::thread::{ThreadShared, ids_without_thread, with_local};
+use crate::layer::thread::{ThreadShared, asking, ids_without_thread, with_local};
 use crate::propagation::{Carried, RawTraceState, TraceParent};
 
 /// Bit 1 of the trace flags: the trace id is random (W3C Trace Context level 2, section 3.2.2.5.2).
@@ -48,6 +51,15 @@ impl Default for Limits {
     }
 }
 
+/// In place of a registry's address, once the layer is gone.
+const GONE: usize = usize::MAX;
+
+/// Engines that are still in use; taken out of the lock, since dropping one may run foreign code.
+fn all_engines() -> Vec<Arc<Engine>> {
+    let engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
+    engines.iter().filter_map(Weak::upgrade).collect()
+}
+
 /// One pipeline, from the layer's callbacks to the queue.
 #[derive(Debug)]
 pub(crate) struct Engine {
@@ -66,6 +78,7 @@ pub(crate) struct Engine {
     pub(crate) counts: Counts,
     threads: Mutex<Threads>,
     next_thread: AtomicU32,
+    names_threads: bool,
     /// Where the registry lives that this engine's layer sits on; 0 before it is known.
     registry: AtomicUsize,
     has_siblings: AtomicBool,
@@ -74,8 +87,9 @@ pub(crate) struct Engine {
 #[derive(Debug, Default)]
 struct Threads {
     running: Vec<Arc<ThreadShared>>,
-    /// Names by thread number, of threads that ended too: their spans may still be queued.
-    names: Vec<Option<String>>,
+    /// Names by thread number, of threads that ended too: their spans may still be queued. Kept
+    /// only where they are wanted.
+    names: HashMap<u32, String>,
     ended: Totals,
 }
 
@@ -94,10 +108,15 @@ pub(crate) struct EngineOptions {
     pub(crate) max_level: LevelFilter,
     pub(crate) decider: Decider,
     pub(crate) id_generator: Option<Box<dyn IdGenerator>>,
+    /// Whether the names of threads are wanted.
+    pub(crate) names_threads: bool,
     pub(crate) max_live_spans: usize,
     pub(crate) max_queue_size: usize,
     pub(crate) max_export_batch_size: usize,
 }
+
+/// For so long a closed span can still be linked to by its id.
+const RECENTLY: Duration = Duration::from_secs(10);
 
 /// Spans in a chunk before it is handed over; less where the queue is smaller.
 const CHUNK_SPANS: usize = 64;
@@ -110,7 +129,8 @@ static ENGINES: Mutex<Vec<Weak<Engine>>> = Mutex::new(Vec::new());
 impl Engine {
     pub(crate) fn new(options: EngineOptions) -> Arc<Self> {
         let EngineOptions { max_live_spans, max_queue_size, max_export_batch_size, .. } = options;
-        Arc::new(Self {
+        let chunk_spans = CHUNK_SPANS.min(max_queue_size).max(1);
+        let engine = Arc::new(Self {
             id: NEXT_ENGINE.fetch_add(1, Ordering::Relaxed),
             is_open: AtomicBool::new(true),
             clock: Clock::new(),
@@ -120,14 +140,20 @@ impl Engine {
             id_generator: options.id_generator,
             table: Table::new(max_live_spans),
             slots: Slots::new(max_live_spans),
-            queue: Queue::new(max_queue_size, max_export_batch_size),
-            chunk_spans: CHUNK_SPANS.min(max_queue_size).max(1),
+            queue: Queue::new(max_queue_size, max_export_batch_size, chunk_spans),
+            chunk_spans,
             counts: Counts::default(),
             threads: Mutex::default(),
             next_thread: AtomicU32::new(0),
+            names_threads: options.names_threads,
             registry: AtomicUsize::new(0),
             has_siblings: AtomicBool::new(false),
-        })
+        });
+        let mut engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
+        engines.retain(|engine| engine.strong_count() > 0);
+        engines.push(Arc::downgrade(&engine));
+        drop(engines);
+        engine
     }
 
     /// False once shutdown began: nothing new is recorded.
@@ -145,30 +171,35 @@ impl Engine {
     pub(super) fn registered(self: &Arc<Self>, dispatch: &Dispatch) {
         let registry = registry_address(dispatch);
         self.registry.store(registry, Ordering::Release);
-        let mut engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
-        engines.retain(|engine| engine.strong_count() > 0);
-        for sibling in engines.iter().filter_map(Weak::upgrade) {
-            if registry != 0 && sibling.registry.load(Ordering::Acquire) == registry {
+        for sibling in all_engines() {
+            let is_same = sibling.registry.load(Ordering::Acquire) == registry;
+            if registry != 0 && is_same && sibling.id != self.id {
                 sibling.has_siblings.store(true, Ordering::Release);
                 self.has_siblings.store(true, Ordering::Release);
             }
         }
-        engines.push(Arc::downgrade(self));
+    }
+
+    /// The layer is gone, and its registry's address may come to be another's.
+    pub(super) fn unregister(&self) {
+        self.registry.store(GONE, Ordering::Release);
     }
 
     pub(super) fn has_siblings(&self) -> bool {
         self.has_siblings.load(Ordering::Acquire)
     }
 
-    /// All engines whose layer sits on `dispatch`'s registry.
-    pub(super) fn of(dispatch: &Dispatch) -> Vec<Arc<Self>> {
+    /// All engines whose layer sits on `dispatch`'s registry. Some wrappers (`Option`, a layer
+    /// swapped in by `reload`) do not tell a layer where it sits; such a one is taken to sit where
+    /// it has a record of the span in question.
+    pub(super) fn of(dispatch: &Dispatch, id: Option<u64>) -> Vec<Arc<Self>> {
         let registry = registry_address(dispatch);
-        let engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut engines = all_engines();
+        engines.retain(|engine| match engine.registry.load(Ordering::Acquire) {
+            0 => id.is_none_or(|id| engine.find(id).is_some()),
+            known => known == registry,
+        });
         engines
-            .iter()
-            .filter_map(Weak::upgrade)
-            .filter(|engine| registry != 0 && engine.registry.load(Ordering::Acquire) == registry)
-            .collect()
     }
 
     // ----- slots and threads
@@ -194,8 +225,9 @@ impl Engine {
     #[inline]
     pub(super) fn release(&self, free: &mut Vec<u32>, at: u32) {
         free.push(at);
-        if free.len() >= 2 * SLOT_BATCH {
-            self.slots.give_back(free.drain(..SLOT_BATCH));
+        let batch = self.slots.batch;
+        if free.len() >= 2 * batch {
+            self.slots.give_back(free.drain(..batch));
         }
     }
 
@@ -213,11 +245,9 @@ impl Engine {
 
     pub(super) fn add_thread(&self, shared: &Arc<ThreadShared>) {
         let mut threads = self.threads();
-        let at = shared.number as usize;
-        if threads.names.len() <= at {
-            threads.names.resize(at + 1, None);
+        if let (true, Some(name)) = (self.names_threads, &shared.name) {
+            threads.names.insert(shared.number, name.clone());
         }
-        threads.names[at].clone_from(&shared.name);
         threads.running.push(Arc::clone(shared));
     }
 
@@ -225,7 +255,8 @@ impl Engine {
         self.slots.give_back(free.into_iter());
         let chunk = shared.take_chunk(Chunk::default());
         if !chunk.is_empty() {
-            self.hand_over(chunk);
+            let empty = self.hand_over(chunk);
+            self.queue.recycle(empty);
         }
         let mut threads = self.threads();
         if let Some(at) = threads.running.iter().position(|other| Arc::ptr_eq(other, shared)) {
@@ -241,7 +272,7 @@ impl Engine {
 
     /// The name of a thread by its number.
     pub(crate) fn thread_name(&self, number: u32) -> Option<String> {
-        self.threads().names.get(number as usize).cloned().flatten()
+        self.threads().names.get(&number).cloned()
     }
 
     fn threads(&self) -> MutexGuard<'_, Threads> {
@@ -250,7 +281,12 @@ impl Engine {
 
     /// An identity of a span that is closed already.
     pub(super) fn recently_closed(&self, id: u64) -> Option<Identity> {
-        self.threads().running.iter().find_map(|thread| thread.recently_closed(id))
+        let running = self.threads().running.clone();
+        let closed = running.iter().filter_map(|thread| thread.recently_closed(id));
+        let (ticks, identity) = closed.max_by_key(|(ticks, _)| *ticks)?;
+        // The registry uses an id again after some thousand others.
+        let age = self.clock.duration(ticks, self.clock.now());
+        (age < RECENTLY).then_some(identity)
     }
 
     // ----- hand-over
@@ -322,7 +358,7 @@ impl Engine {
             self.counts.add_dropped(DropReason::AfterShutdown, 1);
             return;
         }
-        outbound.remember(id, identity);
+        outbound.remember(id, end, identity);
         push(&mut outbound.chunk, metadata, identity, body, end);
         if !outbound.chunk.is_full(self.chunk_spans) {
             return;
@@ -337,49 +373,66 @@ impl Engine {
 
     // ----- identity
 
-    /// The span's identity, decided now if it was not before. `None` if the slot is another's.
+    /// The span's identity, decided now if it was not before, and from now on final: who learns it
+    /// passes it on. `None` if the slot is another span's.
     pub(super) fn resolve(self: &Arc<Self>, slot: &Slot, id: u64) -> Option<Identity> {
-        if let Some(identity) = slot.identity() {
+        if slot.is_settled()
+            && let Some(identity) = slot.identity()
+        {
             return slot.is(id).then_some(identity);
         }
-        let fresh = self.fresh_ids();
-        let mut body = slot.lock_if(id)?;
-        if let Some(identity) = slot.identity() {
-            return Some(identity);
-        }
-        let trace_id = if body.parent.is_some() { body.parent.trace_id } else { fresh.trace_id };
-        let identity = Identity { trace_id, ..fresh };
-        let parent_sampled = body.parent.is_some().then_some(body.parent.flags & SAMPLED != 0);
-        if let Some(is_sampled) = self.decider.quick(parent_sampled, trace_id.into()) {
-            return Some(self.decide(slot, &mut body, identity, is_sampled));
-        }
-        // The sampler is foreign code: it is asked while nothing is locked.
-        let snapshot = crate::export::decode::snapshot(&body, &self.limits);
-        let parent = body.parent.is_some().then(|| parent_context(&body));
-        drop(body);
-        let decision = self.decider.ask(&Question {
-            parent: parent.as_ref(),
-            trace_id: trace_id.into(),
-            name: &snapshot.name,
-            kind: &snapshot.kind,
-            attributes: &snapshot.attributes,
-            links: &snapshot.links,
-        });
-        let mut body = slot.lock_if(id)?;
-        if let Some(identity) = slot.identity() {
-            // Another thread was quicker; its answer stands.
-            return Some(identity);
-        }
-        if decision.is_sampled {
-            for attribute in decision.attributes {
-                body.attributes.side_attribute();
-                body.side().attributes.push(attribute);
+        loop {
+            // Ids before the lock: a generator may be foreign code.
+            let fresh =
+                if slot.state() == State::Pending { self.fresh_ids() } else { Identity::NONE };
+            let mut body = slot.lock_if(id)?;
+            if let Some(identity) = slot.identity() {
+                // Settled under the lock, under which a parent is set.
+                slot.settle();
+                return Some(identity);
             }
+            if fresh.span_id == 0 {
+                continue;
+            }
+            let parent = body.parent;
+            let trace_id = if parent.is_some() { parent.trace_id } else { fresh.trace_id };
+            let identity = Identity { trace_id, ..fresh };
+            let flags = parent.is_some().then_some(parent.flags);
+            if let Some(is_sampled) = self.quick_decision(flags, trace_id) {
+                let identity = self.decide(slot, &mut body, identity, is_sampled);
+                slot.settle();
+                return Some(identity);
+            }
+            // The sampler is foreign code: it is asked while nothing is locked.
+            let snapshot = snapshot(&body, &self.limits);
+            let context = parent.is_some().then(|| parent_context(&body));
+            drop(body);
+            let decision = self.decider.ask(&Question {
+                parent: context.as_ref(),
+                trace_id: trace_id.into(),
+                name: &snapshot.name,
+                kind: &snapshot.kind,
+                attributes: &snapshot.attributes,
+                links: &snapshot.links,
+            });
+            let mut body = slot.lock_if(id)?;
+            if slot.state() != State::Pending || body.parent != parent {
+                // Another thread was quicker, or has moved the span meanwhile: look again.
+                continue;
+            }
+            if decision.is_sampled {
+                for attribute in decision.attributes {
+                    body.attributes.side_attribute();
+                    body.side().attributes.push(attribute);
+                }
+            }
+            if decision.trace_state.is_some() {
+                body.side().trace_state = decision.trace_state;
+            }
+            let identity = self.decide(slot, &mut body, identity, decision.is_sampled);
+            slot.settle();
+            return Some(identity);
         }
-        if decision.trace_state.is_some() {
-            body.side().trace_state = decision.trace_state;
-        }
-        Some(self.decide(slot, &mut body, identity, decision.is_sampled))
     }
 
     /// Settles an entry span whose body the caller has locked.
@@ -412,15 +465,24 @@ impl Engine {
         identity
     }
 
+    /// Takes a start back: the span got another parent before its ids were seen.
+    pub(super) fn count_restart(self: &Arc<Self>) {
+        with_local(self, |local| local.shared.counters.restarted.increment())
+            .unwrap_or_else(|| self.threads().ended.restarted += 1);
+    }
+
     /// Ids for a span, and the flags that go with how they were made.
     pub(super) fn fresh_ids(self: &Arc<Self>) -> Identity {
         if let Some(generator) = &self.id_generator {
-            return Identity {
-                trace_id: u128::from_be_bytes(generator.new_trace_id().to_bytes()),
-                span_id: u64::from_be_bytes(generator.new_span_id().to_bytes()),
-                flags: 0,
-                has_entries: false,
-            };
+            let ids = asking(|| (generator.new_trace_id(), generator.new_span_id()));
+            if let Some((trace_id, span_id)) = ids {
+                return Identity {
+                    trace_id: u128::from_be_bytes(trace_id.to_bytes()).max(1),
+                    span_id: u64::from_be_bytes(span_id.to_bytes()).max(1),
+                    flags: 0,
+                    has_entries: false,
+                };
+            }
         }
         let (trace_id, span_id) = with_local(self, |local| (local.trace_id(), local.span_id()))
             .unwrap_or_else(ids_without_thread);
@@ -441,7 +503,6 @@ impl Engine {
     /// What a request made from within the span carries.
     pub(super) fn carried_by(self: &Arc<Self>, slot: &Slot, id: u64) -> Option<Carried> {
         let identity = self.resolve(slot, id)?;
-        slot.settle();
         if !identity.has_entries {
             return Some(Carried { parent: Some(identity.into()), entries: None });
         }
@@ -538,6 +599,8 @@ struct Slots {
     segments: Box<[OnceLock<Box<[Slot]>>]>,
     pool: Mutex<Pool>,
     max: u32,
+    /// Slots that a thread takes from the pool, or gives back, in one go.
+    batch: usize,
 }
 
 #[derive(Debug, Default)]
@@ -548,8 +611,7 @@ struct Pool {
 }
 
 const SEGMENT: usize = 256;
-/// Slots that a thread takes from the pool, or gives back, in one go.
-const SLOT_BATCH: usize = 32;
+const MAX_SLOT_BATCH: usize = 32;
 
 impl Slots {
     fn new(max_live: usize) -> Self {
@@ -559,6 +621,8 @@ impl Slots {
             segments: std::iter::repeat_with(OnceLock::new).take(segments).collect(),
             pool: Mutex::default(),
             max,
+            // A small limit must not be eaten up by what idle threads keep.
+            batch: (max_live / 1024).clamp(1, MAX_SLOT_BATCH),
         }
     }
 
@@ -571,10 +635,10 @@ impl Slots {
 
     fn refill(&self, free: &mut Vec<u32>) {
         let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        let from = pool.free.len().saturating_sub(SLOT_BATCH);
+        let from = pool.free.len().saturating_sub(self.batch);
         free.extend(pool.free.drain(from..));
         if free.is_empty() {
-            let end = self.max.min(pool.next + SLOT_BATCH as u32);
+            let end = self.max.min(pool.next + self.batch as u32);
             free.extend((pool.next..end).rev());
             pool.next = end;
         }

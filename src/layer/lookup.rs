@@ -13,7 +13,11 @@ use crate::layer::{BridgeLayer, SetParentError};
 use crate::propagation::Carried;
 
 /// Runs `f` for every engine behind `dispatch`. False if there is none.
-pub(crate) fn for_each_engine(dispatch: &Dispatch, mut f: impl FnMut(&Arc<Engine>)) -> bool {
+pub(crate) fn for_each_engine(
+    dispatch: &Dispatch,
+    id: Option<u64>,
+    mut f: impl FnMut(&Arc<Engine>),
+) -> bool {
     match dispatch.downcast_ref::<BridgeLayer>() {
         Some(layer) if !layer.engine.has_siblings() => {
             f(&layer.engine);
@@ -21,7 +25,7 @@ pub(crate) fn for_each_engine(dispatch: &Dispatch, mut f: impl FnMut(&Arc<Engine
         }
         // Two layers on one registry, or one that a wrapper such as `reload` hides.
         _ => {
-            let engines = Engine::of(dispatch);
+            let engines = Engine::of(dispatch, id);
             engines.iter().for_each(&mut f);
             !engines.is_empty()
         }
@@ -29,9 +33,13 @@ pub(crate) fn for_each_engine(dispatch: &Dispatch, mut f: impl FnMut(&Arc<Engine
 }
 
 /// What `f` makes of the first engine behind `dispatch` for which it makes anything.
-fn first<R>(dispatch: &Dispatch, mut f: impl FnMut(&Arc<Engine>) -> Option<R>) -> Option<R> {
+fn first<R>(
+    dispatch: &Dispatch,
+    id: Option<u64>,
+    mut f: impl FnMut(&Arc<Engine>) -> Option<R>,
+) -> Option<R> {
     let mut found = None;
-    for_each_engine(dispatch, |engine| {
+    for_each_engine(dispatch, id, |engine| {
         if found.is_none() {
             found = f(engine);
         }
@@ -43,7 +51,8 @@ fn first<R>(dispatch: &Dispatch, mut f: impl FnMut(&Arc<Engine>) -> Option<R>) -
 /// current one.
 fn with_recorded<R>(span: &Span, f: impl Fn(&Arc<Engine>, u64) -> Option<R>) -> Option<R> {
     let found = span.with_subscriber(|(id, dispatch)| {
-        first(dispatch, |engine| {
+        // An ancestor's engine may be the one, so an unplaced engine is asked whatever it knows.
+        first(dispatch, None, |engine| {
             let id = id.into_u64();
             if engine.find(id).is_some() {
                 return f(engine, id);
@@ -63,7 +72,7 @@ fn with_recorded<R>(span: &Span, f: impl Fn(&Arc<Engine>, u64) -> Option<R>) -> 
     match found {
         Some(found) => found,
         None => dispatcher::get_default(|dispatch| {
-            first(dispatch, |engine| {
+            first(dispatch, None, |engine| {
                 let top = with_local(engine, |local| local.current(engine))??;
                 if top.slot == Entered::NO_SLOT { None } else { f(engine, top.id) }
             })
@@ -83,16 +92,22 @@ pub(crate) fn context_of(span: &Span) -> Option<Context> {
 
 /// Whether a layer of ours sits behind the span.
 pub(crate) fn is_served(span: &Span) -> bool {
-    span.with_subscriber(|(_, dispatch)| for_each_engine(dispatch, |_| {})).unwrap_or(false)
+    span.with_subscriber(|(_, dispatch)| for_each_engine(dispatch, None, |_| {})).unwrap_or(false)
 }
 
 /// Sets the span's parent in every layer of ours; `None` if there is none.
 pub(crate) fn set_parent(span: &Span, cx: &Context) -> Option<Result<(), SetParentError>> {
     span.with_subscriber(|(id, dispatch)| {
         let mut result = None;
-        for_each_engine(dispatch, |engine| {
-            let set = engine.set_parent(id.into_u64(), cx);
-            result = Some(result.unwrap_or(Ok(())).and(set));
+        let id = id.into_u64();
+        for_each_engine(dispatch, Some(id), |engine| {
+            let set = engine.set_parent(id, cx);
+            // A layer whose filter hides the span has no say where another layer has the span.
+            result = match (result, set) {
+                (None | Some(Err(SetParentError::LayerNotFound)), set) => Some(set),
+                (Some(before), Err(SetParentError::LayerNotFound)) => Some(before),
+                (Some(before), set) => Some(before.and(set)),
+            };
         });
         result
     })

@@ -33,7 +33,7 @@ pub(crate) use self::thread::{suppress_this_thread, with_pending_parent};
 
 use self::encoding::Attributes as Encoded;
 use self::record::{Slot, State};
-use self::thread::{Entered, is_suppressed, pending_parent, with_local};
+use self::thread::{Entered, is_suppressed, pending_parent, take_pending_parent, with_local};
 use self::visit::Encoder;
 use crate::propagation::Carried;
 
@@ -116,7 +116,6 @@ impl BridgeLayer {
     fn start_child(&self, attrs: &Attributes<'_>, id: u64, parent: &Slot, parent_id: u64) {
         let engine = &self.engine;
         let Some(identity) = engine.resolve(parent, parent_id) else { return };
-        parent.settle();
         if !identity.is_sampled() {
             return;
         }
@@ -175,6 +174,9 @@ impl BridgeLayer {
         });
         let Some(Some((at, thread))) = taken else { return };
         let slot = engine.slot(at);
+        if pending.is_some() {
+            take_pending_parent();
+        }
         let mut body = slot.prepare();
         body.metadata = Some(attrs.metadata());
         body.thread = thread;
@@ -244,6 +246,12 @@ impl BridgeLayer {
     }
 }
 
+impl Drop for BridgeLayer {
+    fn drop(&mut self) {
+        self.engine.unregister();
+    }
+}
+
 impl<S> Layer<S> for BridgeLayer
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -258,8 +266,9 @@ where
         }
         let pending = pending_parent();
         let found = match &pending {
-            Some(carried) if carried.parent.is_some() => Found::Entry,
-            _ => self.local_parent(attrs, id, &ctx),
+            // Without a caller it is a root: what this thread has entered is another request's.
+            Some(_) => Found::Entry,
+            None => self.local_parent(attrs, id, &ctx),
         };
         match found {
             Found::Local { slot, id: parent_id } => {
@@ -291,10 +300,7 @@ where
         let (id, follows) = (id.into_u64(), follows.into_u64());
         let Some((_, slot)) = engine.find(id) else { return };
         let followed = match engine.find(follows) {
-            Some((_, slot)) => {
-                slot.settle();
-                engine.resolve(slot, follows)
-            }
+            Some((_, slot)) => engine.resolve(slot, follows),
             None => engine.recently_closed(follows),
         };
         if let Some(identity) = followed {
@@ -339,7 +345,7 @@ where
             |encoder| event.record(encoder),
             |encoded| {
                 if let Some(mut body) = slot.lock_if(id) {
-                    let has_room = body.events.len() < engine.limits.events as usize;
+                    let has_room = body.event_count() < engine.limits.events as usize;
                     if has_room && body.attributes.event(now, encoded, engine.limits.values) {
                         body.events.push(event.metadata());
                     } else {
@@ -369,6 +375,7 @@ where
         let entered = with_local(engine, |local| local.exit(id)).flatten();
         let slot = match entered {
             Some(Entered { slot: Entered::NO_SLOT, .. }) => return,
+            Some(entered) if !engine.slot(entered.slot).is(id) => return,
             Some(entered) => engine.slot(entered.slot),
             // Entered on another thread, or before this layer saw it.
             None => match engine.find(id) {

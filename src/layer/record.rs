@@ -4,7 +4,7 @@
 //! read through an id that went stale meanwhile is atomic, and the [`Body`] is read only under its
 //! lock after a look at the id.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use opentelemetry::trace::{Event, Link, TraceState};
@@ -91,7 +91,7 @@ pub(crate) struct Body {
 }
 
 /// The parent's span context, with ids of zero where there is none.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Parent {
     pub(crate) trace_id: u128,
     pub(crate) span_id: u64,
@@ -138,6 +138,8 @@ impl Default for Slot {
 impl Slot {
     /// The body of a slot that has no span yet; only its next owner calls this.
     pub(super) fn prepare(&self) -> MutexGuard<'_, Body> {
+        // What is written below must not be seen before the id that `retire` took away is gone.
+        fence(Ordering::Release);
         self.entered.store(0, Ordering::Relaxed);
         self.last_exit.store(0, Ordering::Relaxed);
         self.state.store(State::Pending as u8, Ordering::Relaxed);
@@ -163,6 +165,8 @@ impl Slot {
 
     #[inline]
     pub(super) fn is(&self, id: u64) -> bool {
+        // What was read before this must not have been read after.
+        fence(Ordering::Acquire);
         self.id.load(Ordering::Acquire) == id
     }
 
@@ -258,6 +262,11 @@ impl Body {
         self.dropped_events = 0;
         self.dropped_links = 0;
         self.side = None;
+    }
+
+    /// Events held, those of the OpenTelemetry API included.
+    pub(super) fn event_count(&self) -> usize {
+        self.events.len() + self.side.as_ref().map_or(0, |side| side.events.len())
     }
 
     pub(super) fn side(&mut self) -> &mut Side {

@@ -1,13 +1,13 @@
 //! Who is recorded: one decision for each local trace.
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use opentelemetry::trace::{Link, SpanKind, TraceState};
 use opentelemetry::{Context, KeyValue, TraceId};
 use opentelemetry_sdk::trace::{Sampler, SamplingDecision, SamplingResult, ShouldSample};
 
 use crate::config::sampler::SamplerSetting;
+use crate::layer::thread::asking;
 
 /// A sampler, taken apart as far as its type allows, so that the usual ones are asked without
 /// attributes being built for them.
@@ -90,7 +90,7 @@ impl Decider {
             let is_sampled = self.quick(None, question.trace_id).unwrap_or(false);
             return Decision { is_sampled, ..Decision::default() };
         };
-        let asked = catch_unwind(AssertUnwindSafe(|| {
+        let asked = asking(|| {
             sampler.should_sample(
                 question.parent,
                 question.trace_id,
@@ -99,14 +99,14 @@ impl Decider {
                 question.attributes,
                 question.links,
             )
-        }));
+        });
         match asked {
-            Ok(SamplingResult { decision, attributes, trace_state }) => Decision {
+            Some(SamplingResult { decision, attributes, trace_state }) => Decision {
                 is_sampled: decision == SamplingDecision::RecordAndSample,
                 attributes,
                 trace_state: (trace_state != TraceState::NONE).then_some(trace_state),
             },
-            Err(_) => Decision::default(),
+            None => Decision::default(),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! No user code runs while this state is borrowed.
 
 use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -19,6 +20,7 @@ thread_local! {
     static THREAD: ThreadState = const {
         ThreadState {
             is_suppressed: Cell::new(false),
+            is_asking: Cell::new(false),
             pending: RefCell::new(None),
             locals: RefCell::new(Vec::new()),
         }
@@ -27,6 +29,9 @@ thread_local! {
 
 struct ThreadState {
     is_suppressed: Cell<bool>,
+    /// A sampler or an id generator is being asked: the spans that it makes are not ours to record,
+    /// or it would be asked about them in turn.
+    is_asking: Cell<bool>,
     pending: RefCell<Option<PendingParent>>,
     /// One for each layer this thread has met, mostly one in all.
     locals: RefCell<Vec<Local>>,
@@ -78,7 +83,7 @@ pub(crate) struct ThreadShared {
 pub(crate) struct Outbound {
     pub(crate) chunk: Chunk,
     /// The last spans closed here, for links to spans that are gone.
-    recent: [(u64, Identity); RECENT],
+    recent: [(u64, u64, Identity); RECENT],
     next_recent: usize,
 }
 
@@ -120,16 +125,17 @@ impl ThreadShared {
         std::mem::replace(&mut self.outbound().chunk, empty)
     }
 
-    /// The identity of a span closed a short while ago.
-    pub(super) fn recently_closed(&self, id: u64) -> Option<Identity> {
+    /// When a span was closed here, and its identity, if that is a short while ago.
+    pub(super) fn recently_closed(&self, id: u64) -> Option<(u64, Identity)> {
         let outbound = self.outbound();
-        outbound.recent.iter().find(|(recent, _)| *recent == id).map(|(_, identity)| *identity)
+        let same = outbound.recent.iter().filter(|(recent, ..)| *recent == id);
+        same.map(|(_, ticks, identity)| (*ticks, *identity)).max_by_key(|(ticks, _)| *ticks)
     }
 }
 
 impl Outbound {
-    pub(super) fn remember(&mut self, id: u64, identity: Identity) {
-        self.recent[self.next_recent % RECENT] = (id, identity);
+    pub(super) fn remember(&mut self, id: u64, ticks: u64, identity: Identity) {
+        self.recent[self.next_recent % RECENT] = (id, ticks, identity);
         self.next_recent = self.next_recent.wrapping_add(1);
     }
 }
@@ -163,7 +169,7 @@ fn add_local(locals: &mut Vec<Local>, engine: &Arc<Engine>) -> usize {
         name: thread.name().map(str::to_owned),
         outbound: Mutex::new(Outbound {
             chunk: engine.empty_chunk(),
-            recent: [(0, Identity::NONE); RECENT],
+            recent: [(0, 0, Identity::NONE); RECENT],
             next_recent: 0,
         }),
         counters: ThreadCounters::default(),
@@ -263,10 +269,20 @@ pub(crate) fn suppress_this_thread() {
     let _ = THREAD.try_with(|thread| thread.is_suppressed.set(true));
 }
 
-/// Whether [`suppress_this_thread`] was called here.
+/// Whether nothing new is recorded here: after [`suppress_this_thread`] and inside [`asking`].
 #[inline]
 pub(super) fn is_suppressed() -> bool {
-    THREAD.try_with(|thread| thread.is_suppressed.get()).unwrap_or(true)
+    THREAD.try_with(|thread| thread.is_suppressed.get() || thread.is_asking.get()).unwrap_or(true)
+}
+
+/// Runs a sampler or an id generator. `None` if it panics.
+pub(super) fn asking<R>(ask: impl FnOnce() -> R) -> Option<R> {
+    let before = THREAD.try_with(|thread| thread.is_asking.replace(true));
+    let answer = catch_unwind(AssertUnwindSafe(ask));
+    if let Ok(before) = before {
+        let _ = THREAD.try_with(|thread| thread.is_asking.set(before));
+    }
+    answer.ok()
 }
 
 /// Runs `make` so that the span it starts takes what is `carried` as its parent. Gives it back
@@ -296,12 +312,16 @@ pub(crate) fn with_pending_parent<R>(
 #[inline]
 pub(super) fn pending_parent() -> Option<Carried> {
     THREAD
-        .try_with(|thread| {
-            let mut pending = thread.pending.borrow_mut();
-            let pending = pending.as_mut()?;
-            pending.is_taken = true;
-            Some(pending.carried.clone())
-        })
+        .try_with(|thread| thread.pending.borrow().as_ref().map(|pending| pending.carried.clone()))
         .ok()
         .flatten()
+}
+
+/// Tells [`with_pending_parent`] that a span has it.
+pub(super) fn take_pending_parent() {
+    let _ = THREAD.try_with(|thread| {
+        if let Some(pending) = thread.pending.borrow_mut().as_mut() {
+            pending.is_taken = true;
+        }
+    });
 }

@@ -144,19 +144,3 @@ pub(crate) fn inject(carried: &Carried, mut set: impl FnMut(Field, Option<&str>)
     let baggage = carried.entries.as_ref().and_then(baggage::outgoing);
     set(Field::Baggage, baggage.as_deref());
 }
-
-/// [Injects](inject) into a header map, where it overwrites or removes what was there.
-#[cfg(feature = "awc")]
-pub(crate) fn inject_into(carried: &Carried, headers: &mut awc::http::header::HeaderMap) {
-    inject(carried, |field, value| {
-        // All that is sent is visible ASCII and spaces, so this never fails.
-        match value.and_then(|v| awc::http::header::HeaderValue::from_str(v).ok()) {
-            Some(value) => {
-                headers.insert(field.header_name().clone(), value);
-            }
-            None => {
-                headers.remove(field.header_name());
-            }
-        }
-    });
-}
