@@ -111,10 +111,12 @@ impl Received {
 
 /// `None` if there is no valid member.
 pub(super) fn extract(lines: &impl HeaderLines) -> Option<Received> {
+    let mut lines = lines.lines(Field::Baggage).peekable();
+    lines.peek()?;
     let mut baggage = Baggage::new();
     let mut order = String::new();
     let (mut count, mut bytes) = (0, 0);
-    let members = lines.lines(Field::Baggage).flat_map(|line| line.split(|&b| b == b','));
+    let members = lines.flat_map(|line| line.split(|&b| b == b','));
     for text in members.map(trim_ows) {
         let size = text.len() + usize::from(count > 0);
         if bytes + size > MAX_BYTES {
@@ -144,6 +146,9 @@ pub(super) fn extract(lines: &impl HeaderLines) -> Option<Received> {
 /// The header for the baggage of `cx`, `None` if there is nothing to send.
 pub(super) fn outgoing(cx: &Context) -> Option<String> {
     let baggage = cx.baggage();
+    if baggage.is_empty() {
+        return None;
+    }
     let mut text = String::new();
     let order = cx.get::<ReceivedOrder>().map_or("", |order| &*order.0);
     let mut placed = 0;
@@ -250,7 +255,9 @@ fn percent_decoded(value: &str) -> Cow<'_, str> {
         bytes.push(byte);
     }
     // Invalid UTF-8 becomes U+FFFD, as the specification asks.
-    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+    let lossy =
+        |err: std::string::FromUtf8Error| String::from_utf8_lossy(err.as_bytes()).into_owned();
+    Cow::Owned(String::from_utf8(bytes).unwrap_or_else(lossy))
 }
 
 fn hex_digit(b: u8) -> Option<u8> {

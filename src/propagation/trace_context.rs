@@ -151,13 +151,21 @@ impl TraceParent {
         if [fixed[2], fixed[35], fixed[52]] != [b'-'; 3] || !matches!(rest, [] | [b'-', ..]) {
             return None;
         }
-        let [version] = decode_hex(&fixed[..2])?;
+        let mut edges = [fixed[0], fixed[1], fixed[53], fixed[54]];
+        let mut ids = [0; 48];
+        ids[..32].copy_from_slice(&fixed[3..35]);
+        ids[32..].copy_from_slice(&fixed[36..52]);
+        if !decode(&mut edges) || !decode(&mut ids) {
+            return None;
+        }
+        let (version, flags) = ((edges[0] << 4) | edges[1], (edges[2] << 4) | edges[3]);
         if version == 0xff || (version == 0 && !rest.is_empty()) {
             return None;
         }
-        let trace_id = TraceId::from_bytes(decode_hex(&fixed[3..35])?);
-        let span_id = SpanId::from_bytes(decode_hex(&fixed[36..52])?);
-        let [flags] = decode_hex(&fixed[53..])?;
+        let chunks = ids.as_chunks().0;
+        let word = |at: usize| (pack(chunks[at]) << 32) | pack(chunks[at + 1]);
+        let trace_id = TraceId::from((u128::from(word(0)) << 64) | u128::from(word(2)));
+        let span_id = SpanId::from(word(4));
         (trace_id != TraceId::INVALID && span_id != SpanId::INVALID).then_some(Self {
             trace_id,
             span_id,
@@ -171,11 +179,15 @@ impl TraceParent {
     ///
     /// Does not allocate.
     pub fn format(&self) -> [u8; 55] {
-        let mut text = [b'-'; Self::LEN];
-        text[..2].copy_from_slice(b"00");
-        encode_hex(&self.trace_id.to_bytes(), &mut text[3..35]);
-        encode_hex(&self.span_id.to_bytes(), &mut text[36..52]);
-        encode_hex(&[(self.flags & KNOWN_FLAGS).to_u8()], &mut text[53..]);
+        let mut ids = [0; 24];
+        ids[..16].copy_from_slice(&self.trace_id.to_bytes());
+        ids[16..].copy_from_slice(&self.span_id.to_bytes());
+        let digits = hex(&ids);
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        text[3..35].copy_from_slice(digits[..16].as_flattened());
+        text[36..52].copy_from_slice(digits[16..].as_flattened());
+        // Known flags fit in one digit below ten.
+        text[54] |= (self.flags & KNOWN_FLAGS).to_u8();
         text
     }
 
@@ -258,31 +270,35 @@ impl Origin {
     }
 }
 
-fn decode_hex<const N: usize>(hex: &[u8]) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    let mut seen = 0;
-    for (byte, pair) in bytes.iter_mut().zip(hex.as_chunks::<2>().0) {
-        let (high, low) = (digit(pair[0]), digit(pair[1]));
-        seen |= high | low;
-        *byte = (high << 4) | low;
-    }
-    (seen < 0x10).then_some(bytes)
-}
-
-/// The value of a lower-case hexadecimal digit, 0xff if it is none.
+/// Replaces lower-case hexadecimal digits by their values; false if one of them is none.
 ///
-/// Without branches or table, so that the compiler can decode many digits at once.
-fn digit(c: u8) -> u8 {
-    let (decimal, letter) = (c.wrapping_sub(b'0'), c.wrapping_sub(b'a'));
-    let decimal = if decimal < 10 { decimal } else { 0xff };
-    let letter = if letter < 6 { letter + 10 } else { 0xff };
-    decimal & letter
+/// In place, and without branches or table: so the compiler takes many digits at once.
+fn decode<const N: usize>(digits: &mut [u8; N]) -> bool {
+    for digit in &mut *digits {
+        let (decimal, letter) = (digit.wrapping_sub(b'0'), digit.wrapping_sub(b'a'));
+        let decimal = if decimal < 10 { decimal } else { 0xff };
+        let letter = if letter < 6 { letter + 10 } else { 0xff };
+        *digit = decimal & letter;
+    }
+    digits.iter().fold(0, |seen, digit| seen | digit) < 0x10
 }
 
-fn encode_hex(bytes: &[u8], hex: &mut [u8]) {
-    for (byte, pair) in bytes.iter().zip(hex.as_chunks_mut::<2>().0) {
-        *pair = [byte >> 4, byte & 0x0f].map(|n| if n < 10 { b'0' + n } else { b'a' - 10 + n });
+/// Closes the gaps between nibbles: the number that they write.
+fn pack(nibbles: [u8; 8]) -> u64 {
+    let n = u64::from_be_bytes(nibbles);
+    let n = (n | (n >> 4)) & 0x00ff_00ff_00ff_00ff;
+    let n = (n | (n >> 8)) & 0x0000_ffff_0000_ffff;
+    (n | (n >> 16)) & 0xffff_ffff
+}
+
+/// The two lower-case digits of each byte; like [`decode`], all at once.
+fn hex<const N: usize>(bytes: &[u8; N]) -> [[u8; 2]; N] {
+    let digit = |n| if n < 10 { b'0' + n } else { b'a' - 10 + n };
+    let mut digits = [[0; 2]; N];
+    for (pair, byte) in digits.iter_mut().zip(bytes) {
+        *pair = [digit(byte >> 4), digit(byte & 0x0f)];
     }
+    digits
 }
 
 #[cfg(test)]
