@@ -1,0 +1,78 @@
+# What CI does, in pieces. `just` lists the recipes; `just ci` is all of CI.
+
+[private]
+default:
+    @just --list --unsorted
+
+# Format everything
+[group('fmt')]
+fmt:
+    cargo fmt
+
+# See that everything is formatted
+[group('fmt')]
+fmt-check:
+    cargo fmt --check
+
+# Clippy with warnings denied, import rules, where unsafe stands
+[group('lint')]
+lint:
+    cargo clippy --all-targets --all-features -- -D warnings
+    .ci/import-rules
+    .ci/unsafe-rules
+
+# Each feature alone, and none
+[group('lint')]
+features:
+    .ci/features
+
+# Licences, bans and sources by deny.toml
+[group('lint')]
+deps:
+    .ci/licences
+
+# All tests; those that need Go say that they are skipped where there is none
+[group('test')]
+test:
+    cargo test --all-features
+
+# Tests whose name contains NAME
+[group('test')]
+test-one NAME:
+    cargo test --all-features -- {{ quote(NAME) }}
+
+# The tests with a real Collector and a Go webhook
+[group('test')]
+collector:
+    .ci/go-peers
+
+# KEP-647's story, with and without an SDK in the webhook
+[group('test')]
+demo:
+    cargo run --example reentrant
+    cargo run --example reentrant -- --webhook-without-sdk
+
+# Run the benchmarks
+[group('bench')]
+bench *ARGS:
+    cargo bench --all-features --bench '*' -- {{ ARGS }}
+
+# See that the benchmarks run
+[group('bench')]
+bench-smoke:
+    cargo bench --all-features --bench '*' -- --test
+
+# Documentation, broken links denied
+[group('doc')]
+doc:
+    RUSTDOCFLAGS='-D rustdoc::broken_intra_doc_links -D warnings' cargo doc --no-deps --all-features
+
+# Everything that must hold before a change is merged
+[group('ci')]
+ci:
+    .ci/run
+
+# What would be published, built from the package
+[group('release')]
+release-check:
+    cargo publish --dry-run
