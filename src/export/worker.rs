@@ -91,7 +91,7 @@ impl Worker {
         let calibration = self.engine.clock.calibrate();
         let mut budget = self.engine.queue.len();
         if !all {
-            budget -= budget % self.settings.max_export_batch_size;
+            budget -= budget % self.engine.queue.wakes_at();
         }
         while budget > 0 {
             let Some(mut chunk) = self.engine.queue.pop() else { break };
