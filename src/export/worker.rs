@@ -72,8 +72,7 @@ impl Worker {
         }
         if let Some(exporter) = &self.exporter {
             let _entered = self.runtime.enter();
-            let timeout = self.settings.export_timeout;
-            let _ = catch_unwind(AssertUnwindSafe(|| exporter.shutdown(timeout)));
+            let _ = catch_unwind(AssertUnwindSafe(|| exporter.shutdown()));
         }
     }
 
