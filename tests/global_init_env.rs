@@ -17,7 +17,7 @@ use serde_json::Value as Json;
 use spanbridge::{SpanExt as _, TracingConfig};
 use tracing::{debug, debug_span, info, info_span, trace_span, warn_span};
 
-use support::otlp_receiver::{OtlpReceiver, ReceivedSpan, Value};
+use support::otlp_receiver::{Behaviour, OtlpReceiver, ReceivedSpan, Value};
 
 /// Set for the service; its value is the sampling rate per million, or `none`.
 const RATE: &str = "SPANBRIDGE_TEST_RATE";
@@ -127,6 +127,23 @@ fn headers_and_compression_are_the_variables_too() {
     assert_eq!(run(&receiver, EVERYTHING, &variables).names().len(), 4);
     assert_eq!(receiver.last_headers()["x-tenant"], "blue");
     assert_eq!(receiver.last_headers()["grpc-encoding"], "gzip");
+}
+
+#[test]
+fn a_request_ends_with_the_timeout_variable() {
+    let hanging = [
+        (OtlpReceiver::grpc(), "grpc", "OTEL_EXPORTER_OTLP_TIMEOUT"),
+        (OtlpReceiver::http(), "http/protobuf", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"),
+    ];
+    for (receiver, protocol, timeout) in hanging {
+        receiver.set_behaviour(Behaviour::Hang);
+        let batch = ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1");
+        let variables = [(timeout, "100"), ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol), batch];
+        // One request after the other is given up, or shutdown would be late.
+        let ran = run(&receiver, EVERYTHING, &variables);
+        assert!(ran.requests >= 4, "{protocol}: {} requests", ran.requests);
+        assert!(ran.stderr.contains("export failed 4"), "{protocol}: {}", ran.stderr);
+    }
 }
 
 #[test]

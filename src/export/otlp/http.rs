@@ -1,9 +1,11 @@
 //! OTLP over HTTP with protobuf bodies, by `opentelemetry-otlp` and reqwest.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use opentelemetry_otlp::{
-    Protocol as OtlpProtocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
+    OTEL_EXPORTER_OTLP_TIMEOUT_DEFAULT, Protocol as OtlpProtocol, SpanExporter,
+    WithExportConfig as _, WithHttpConfig as _,
 };
 use rustls::{ClientConfig, RootCertStore};
 
@@ -14,10 +16,13 @@ use crate::export::exporter::DynExporter;
 
 /// Headers and compression come from `OTEL_EXPORTER_OTLP_*`.
 pub(super) fn build(settings: &Settings) -> Result<Box<dyn DynExporter>, String> {
+    let timeout = settings.timeout.unwrap_or(OTEL_EXPORTER_OTLP_TIMEOUT_DEFAULT);
     let mut builder = SpanExporter::builder()
         .with_http()
         .with_protocol(OtlpProtocol::HttpBinary)
-        .with_http_client(client()?);
+        // The exporter gives up retrying then; a request in flight is the client's to give up.
+        .with_timeout(timeout)
+        .with_http_client(client(timeout)?);
     match &settings.endpoint {
         None => {}
         Some(CollectorAddress::Tcp(address)) => {
@@ -29,16 +34,13 @@ pub(super) fn build(settings: &Settings) -> Result<Box<dyn DynExporter>, String>
                 .to_owned());
         }
     }
-    if let Some(timeout) = settings.timeout {
-        builder = builder.with_timeout(timeout);
-    }
     let exporter = builder.build().map_err(|error| error.to_string())?;
     Ok(Box::new(exporter))
 }
 
 /// A client with TLS by rustls and ring, which trusts what the system trusts. The provider is
 /// named here rather than installed for the whole process, which is the application's to do.
-fn client() -> Result<reqwest::Client, String> {
+fn client(timeout: Duration) -> Result<reqwest::Client, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
     // Certificates that cannot be read are no reason not to send plain text; https then fails by
@@ -51,6 +53,7 @@ fn client() -> Result<reqwest::Client, String> {
         .with_no_client_auth();
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
+        .timeout(timeout)
         .build()
         .map_err(|error| format!("HTTP client: {error}"))
 }
