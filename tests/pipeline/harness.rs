@@ -14,6 +14,7 @@ use spanbridge::{LayerBuilder, Stats, TracingGuard};
 use tracing::{Dispatch, Span, dispatcher, info_span};
 use tracing_subscriber::prelude::*;
 
+use crate::support::http_client;
 use crate::support::otlp_receiver::{OtlpReceiver, Protocol};
 
 /// For what must happen, but not at once on a busy machine.
@@ -130,7 +131,7 @@ impl SpanExporter for Otlp {
                 .build(),
             Protocol::Http => builder
                 .with_http()
-                .with_http_client(plain_http_client())
+                .with_http_client(http_client::plain(self.timeout))
                 .with_endpoint(&self.endpoint)
                 .with_timeout(self.timeout)
                 .with_retry_policy(retries)
@@ -140,18 +141,6 @@ impl SpanExporter for Otlp {
         built.set_resource(resource);
         self.built = Some(built);
     }
-}
-
-/// Without TLS to speak of: with the features that this crate needs, the client wants to be told
-/// whose cryptography to use.
-fn plain_http_client() -> reqwest::Client {
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("the provider has them")
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
-    reqwest::Client::builder().tls_backend_preconfigured(tls).build().expect("the parts are valid")
 }
 
 /// An exporter that hands each batch to the test and does what the test answers.
