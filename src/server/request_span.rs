@@ -12,16 +12,22 @@ use crate::interop::Started;
 pub(super) struct RequestSpan {
     span: Span,
     attach: Option<Context>,
+    is_foreign: bool,
 }
 
 impl RequestSpan {
     /// Nothing is recorded; what came in still goes out.
     pub(super) fn propagate_only(attach: Option<Context>) -> Self {
-        Self { span: Span::none(), attach }
+        Self { span: Span::none(), attach, is_foreign: false }
     }
 
     pub(super) fn span(&self) -> &Span {
         &self.span
+    }
+
+    /// Whether the span has to be renamed by other means than a field.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.is_foreign
     }
 
     /// Whether entering changes nothing.
@@ -39,7 +45,8 @@ impl RequestSpan {
 
 impl From<Started> for RequestSpan {
     fn from(started: Started) -> Self {
-        Self { span: started.span, attach: started.attach }
+        let Started { span, attach, is_foreign } = started;
+        Self { span, attach, is_foreign }
     }
 }
 

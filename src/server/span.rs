@@ -124,7 +124,7 @@ impl ServerSpan {
             http.response.status_code = i64::from(status.as_u16()),
             error.type = failed.then(|| status.as_str()),
         );
-        if route.is_some() {
+        if route.is_some() && self.request.is_foreign() {
             interop::rename_entered(span, &name);
         }
     }
@@ -167,7 +167,7 @@ fn start_request(
     }
     let started = interop::start_with_parent(carried, || new_span(request, method));
     if let Some(caller) = linked {
-        interop::add_remote_link(&started.span, caller);
+        interop::add_remote_link(&started, caller);
     }
     RequestSpan::from(started)
 }
