@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
 
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -16,7 +15,9 @@ pub(crate) trait DynExporter: fmt::Debug + Send + Sync {
         batch: Vec<SpanData>,
     ) -> Pin<Box<dyn Future<Output = OTelSdkResult> + Send + '_>>;
     fn force_flush(&self) -> OTelSdkResult;
-    fn shutdown(&self, timeout: Duration) -> OTelSdkResult;
+    /// Without a timeout: exporters have one of the trait's two methods or the other, and this one
+    /// reaches both. Who waits for it has a timeout already.
+    fn shutdown(&self) -> OTelSdkResult;
     fn set_resource(&mut self, resource: &Resource);
 }
 
@@ -32,8 +33,8 @@ impl<E: SpanExporter> DynExporter for E {
         SpanExporter::force_flush(self)
     }
 
-    fn shutdown(&self, timeout: Duration) -> OTelSdkResult {
-        self.shutdown_with_timeout(timeout)
+    fn shutdown(&self) -> OTelSdkResult {
+        SpanExporter::shutdown(self)
     }
 
     fn set_resource(&mut self, resource: &Resource) {

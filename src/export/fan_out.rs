@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
 
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -44,8 +43,8 @@ impl DynExporter for FanOut {
         self.each(|exporter| exporter.force_flush())
     }
 
-    fn shutdown(&self, timeout: Duration) -> OTelSdkResult {
-        self.each(|exporter| exporter.shutdown(timeout))
+    fn shutdown(&self) -> OTelSdkResult {
+        self.each(|exporter| exporter.shutdown())
     }
 
     fn set_resource(&mut self, resource: &Resource) {

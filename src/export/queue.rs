@@ -100,24 +100,26 @@ impl Queue {
             self.work.notify_one();
             return Swap::Full(chunk);
         }
-        // Threads that come and go leave chunks of few spans; these share memory.
-        let mut chunk = chunk;
-        if let Some(back) = state.full.back_mut().filter(|back| back.has_room_for(&chunk)) {
-            let spans = chunk.len();
-            back.append(&mut chunk);
-            state.spans += spans;
-            return Swap::Taken(chunk);
-        }
         let before = state.spans;
         state.spans += chunk.len();
         let wake = before < self.wake_at && state.spans >= self.wake_at;
-        state.full.push_back(chunk);
-        let spare = state.spare.pop();
+        // Threads that come and go leave chunks of few spans; these share memory.
+        let mut chunk = chunk;
+        let empty = match state.full.back_mut().filter(|back| back.has_room_for(&chunk)) {
+            Some(back) => {
+                back.append(&mut chunk);
+                chunk
+            }
+            None => {
+                state.full.push_back(chunk);
+                state.spare.pop().unwrap_or_default()
+            }
+        };
         drop(state);
         if wake {
             self.work.notify_one();
         }
-        Swap::Taken(spare.unwrap_or_default())
+        Swap::Taken(empty)
     }
 
     /// The oldest chunk; its spans are in flight until they are [settled](Self::settle).
@@ -152,6 +154,11 @@ impl Queue {
         // Dropped unlocked: what rides along may have a destructor of the user's.
         drop(chunks);
         lost
+    }
+
+    /// How many spans wake the worker: a batch, or less where the queue is small.
+    pub(crate) fn wakes_at(&self) -> usize {
+        self.wake_at
     }
 
     /// How many spans are queued.

@@ -129,19 +129,31 @@ fn to_json(span: &SpanData, resource: &Json) -> Json {
 }
 
 fn event(event: &Event) -> Json {
-    json!({
+    let mut object = json!({
         "name": event.name,
         "timeUnixNano": nanos(event.timestamp),
         "attributes": attributes(&event.attributes),
-    })
+    });
+    if event.dropped_attributes_count > 0 {
+        object["droppedAttributesCount"] = event.dropped_attributes_count.into();
+    }
+    object
 }
 
 fn link(link: &Link) -> Json {
-    json!({
+    let mut object = json!({
         "traceId": link.span_context.trace_id().to_string(),
         "spanId": link.span_context.span_id().to_string(),
         "attributes": attributes(&link.attributes),
-    })
+    });
+    let trace_state = link.span_context.trace_state().header();
+    if !trace_state.is_empty() {
+        object["traceState"] = trace_state.into();
+    }
+    if link.dropped_attributes_count > 0 {
+        object["droppedAttributesCount"] = link.dropped_attributes_count.into();
+    }
+    object
 }
 
 fn attributes(attributes: &[KeyValue]) -> Json {

@@ -72,8 +72,7 @@ impl Worker {
         }
         if let Some(exporter) = &self.exporter {
             let _entered = self.runtime.enter();
-            let timeout = self.settings.export_timeout;
-            let _ = catch_unwind(AssertUnwindSafe(|| exporter.shutdown(timeout)));
+            let _ = catch_unwind(AssertUnwindSafe(|| exporter.shutdown()));
         }
     }
 
@@ -91,7 +90,7 @@ impl Worker {
         let calibration = self.engine.clock.calibrate();
         let mut budget = self.engine.queue.len();
         if !all {
-            budget -= budget % self.settings.max_export_batch_size;
+            budget -= budget % self.engine.queue.wakes_at();
         }
         while budget > 0 {
             let Some(mut chunk) = self.engine.queue.pop() else { break };

@@ -253,11 +253,7 @@ impl Engine {
 
     pub(super) fn thread_ended(&self, shared: &Arc<ThreadShared>, free: Vec<u32>) {
         self.slots.give_back(free.into_iter());
-        let chunk = shared.take_chunk(Chunk::default());
-        if !chunk.is_empty() {
-            let empty = self.hand_over(chunk);
-            self.queue.recycle(empty);
-        }
+        self.take_over(shared, Chunk::default());
         let mut threads = self.threads();
         if let Some(at) = threads.running.iter().position(|other| Arc::ptr_eq(other, shared)) {
             threads.running.swap_remove(at);
@@ -291,20 +287,33 @@ impl Engine {
 
     // ----- hand-over
 
+    /// Gives a chunk to reuse, which the caller has to clear: it holds the spans where they are
+    /// lost.
     fn hand_over(&self, chunk: Chunk) -> Chunk {
         match self.queue.swap(chunk) {
             Swap::Taken(empty) => empty,
-            Swap::Full(mut lost) => {
+            Swap::Full(lost) => {
                 self.counts.add_dropped(DropReason::QueueFull, lost.len());
-                lost.clear();
                 lost
             }
-            Swap::Finished(mut lost) => {
-                self.counts.add_dropped(DropReason::AfterShutdown, lost.len());
-                lost.clear();
+            // They were closed before shutdown, or they would not be in a chunk.
+            Swap::Finished(lost) => {
+                self.counts.add_dropped(DropReason::Shutdown, lost.len());
                 lost
             }
         }
+    }
+
+    /// Moves what a thread holds into the queue, and leaves it `empty`.
+    fn take_over(&self, thread: &ThreadShared, empty: Chunk) {
+        let mut outbound = thread.outbound();
+        let chunk = std::mem::replace(&mut outbound.chunk, empty);
+        // Before the lock is let go: whoever flushes or shuts down meanwhile waits for it, and
+        // then finds the spans in the queue.
+        let used = if chunk.is_empty() { chunk } else { self.hand_over(chunk) };
+        drop(outbound);
+        // Cleared here, unlocked: what rides along may have a destructor of the user's.
+        self.queue.recycle(used);
     }
 
     /// Moves what idle threads hold into the queue.
@@ -314,11 +323,7 @@ impl Engine {
             if thread.outbound().chunk.is_empty() {
                 continue;
             }
-            let chunk = thread.take_chunk(self.empty_chunk());
-            if !chunk.is_empty() {
-                let empty = self.hand_over(chunk);
-                self.queue.recycle(empty);
-            }
+            self.take_over(&thread, self.empty_chunk());
         }
     }
 
@@ -366,6 +371,7 @@ impl Engine {
         // The queue's lock nests in the thread's; nobody takes them the other way round.
         let full = std::mem::take(&mut outbound.chunk);
         outbound.chunk = self.hand_over(full);
+        outbound.chunk.clear();
         if outbound.chunk.spans.capacity() == 0 {
             outbound.chunk = Chunk::with_capacity(self.chunk_spans);
         }

@@ -120,11 +120,6 @@ impl ThreadShared {
         self.outbound.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the thread's unfinished chunk.
-    pub(crate) fn take_chunk(&self, empty: Chunk) -> Chunk {
-        std::mem::replace(&mut self.outbound().chunk, empty)
-    }
-
     /// When a span was closed here, and its identity, if that is a short while ago.
     pub(super) fn recently_closed(&self, id: u64) -> Option<(u64, Identity)> {
         let outbound = self.outbound();
