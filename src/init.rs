@@ -132,7 +132,7 @@ fn resource(settings: &Settings, default_name: Option<&str>) -> Resource {
         .map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
     let named = settings.resource_attributes.iter().any(|(key, _)| key == "service.name");
     let mut builder = Resource::builder().with_attributes(attributes);
-    let name = settings.service_name.as_deref().or(default_name.filter(|_| !named));
+    let name = settings.service_name.as_deref().or_else(|| default_name.filter(|_| !named));
     if let Some(name) = name {
         builder = builder.with_service_name(name.to_owned());
     }

@@ -183,7 +183,7 @@ fn spanbridge_by_propagator() -> Running {
             &mut outgoing.borrow_mut(),
             &propagator,
             |span, cx| assert!(SpanExt::set_parent(span, cx).is_ok()),
-            |span| SpanExt::context(span),
+            SpanExt::context,
         );
     };
     (Box::new(run), report_of(guard))
@@ -224,7 +224,7 @@ fn theirs(defaults: bool) -> Running {
             &mut outgoing.borrow_mut(),
             &propagator,
             |span, cx| assert!(OpenTelemetrySpanExt::set_parent(span, cx).is_ok()),
-            |span| OpenTelemetrySpanExt::context(span),
+            OpenTelemetrySpanExt::context,
         );
     };
     let report = move || {

@@ -8,7 +8,7 @@ use actix_web::http::header::{HeaderMap, HeaderValue};
 #[cfg(not(feature = "actix-web"))]
 use awc::http::header::{HeaderMap, HeaderValue};
 
-use super::{extract, inject};
+use super::{Carried, extract, inject};
 use crate::interop;
 
 /// A span that [`start_span`] started.
@@ -49,7 +49,7 @@ pub struct StartedSpan {
 /// assert!(sent.starts_with("00-0af7651916cd43dd8448eb211c80319c-"));
 /// ```
 pub fn start_span(headers: &HeaderMap, make: impl FnOnce() -> Span) -> StartedSpan {
-    let interop::Started { span, attach } = interop::start_with_parent(extract(headers), make);
+    let interop::Started { span, attach, .. } = interop::start_with_parent(extract(headers), make);
     StartedSpan { span, attach }
 }
 
@@ -58,7 +58,11 @@ pub fn start_span(headers: &HeaderMap, make: impl FnOnce() -> Span) -> StartedSp
 /// Headers for which there is nothing to write are removed, so that none is left over from another
 /// message.
 pub fn inject_span(span: &Span, headers: &mut HeaderMap) {
-    inject(&interop::carried_by(span), |field, value| {
+    inject_into(&interop::carried_by(span), headers);
+}
+
+pub(super) fn inject_into(carried: &Carried, headers: &mut HeaderMap) {
+    inject(carried, |field, value| {
         match value.and_then(|value| HeaderValue::from_str(value).ok()) {
             Some(value) => {
                 headers.insert(field.header_name().clone(), value);
