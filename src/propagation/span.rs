@@ -1,12 +1,8 @@
 //! From headers to a span and back, without an OpenTelemetry context in between.
 
+use actix_http::header::{HeaderMap, HeaderValue};
 use opentelemetry::Context;
 use tracing::Span;
-
-#[cfg(feature = "actix-web")]
-use actix_web::http::header::{HeaderMap, HeaderValue};
-#[cfg(not(feature = "actix-web"))]
-use awc::http::header::{HeaderMap, HeaderValue};
 
 use super::{Carried, extract, inject};
 use crate::interop;
