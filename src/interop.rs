@@ -27,13 +27,20 @@ pub(crate) struct Started {
     pub(crate) is_foreign: bool,
 }
 
-/// Starts the span that `make` creates as a child of what `carried` holds.
-pub(crate) fn start_with_parent(carried: Carried, make: impl FnOnce() -> Span) -> Started {
+/// Starts the span that `make` creates as a child of what `carried` holds; where that is no span,
+/// and `make` gives it a parent of this process (`has_parent`), as a child of that.
+pub(crate) fn start_with_parent(
+    carried: Carried,
+    has_parent: bool,
+    make: impl FnOnce() -> Span,
+) -> Started {
     let (parent, entries) = (carried.parent, carried.entries.clone());
+    let keeps_parent = has_parent && parent.is_none();
     let (span, left) = layer::with_pending_parent(carried, make);
     let Some(carried) = left else {
         // Our layer has it.
-        let is_foreign = set_foreign_parent(&span, || Carried { parent, entries: entries.clone() });
+        let carried = || Carried { parent, entries: entries.clone() };
+        let is_foreign = set_foreign_parent(&span, keeps_parent, carried);
         // Values are for code that knows nothing of `tracing`; the span is put with them so that
         // such code does not take the caller's span for ours.
         let attach = entries.map(|entries| {
@@ -43,7 +50,7 @@ pub(crate) fn start_with_parent(carried: Carried, make: impl FnOnce() -> Span) -
         });
         return Started { span, attach, is_foreign };
     };
-    let is_foreign = set_foreign_parent(&span, || carried.clone());
+    let is_foreign = set_foreign_parent(&span, keeps_parent, || carried.clone());
     // Setting the parent also succeeds where a per-layer filter keeps the span from that layer.
     #[cfg(feature = "tracing-opentelemetry")]
     if is_foreign && Foreign::context(&span).has_active_span() {
@@ -53,10 +60,17 @@ pub(crate) fn start_with_parent(carried: Carried, make: impl FnOnce() -> Span) -
     Started { span, attach, is_foreign }
 }
 
-/// Hands what is carried to tracing-opentelemetry's layer too. False if there is none.
+/// Hands what is carried to tracing-opentelemetry's layer too, unless the span keeps the parent
+/// that it has. False if that layer is not there.
 #[cfg(feature = "tracing-opentelemetry")]
-fn set_foreign_parent(span: &Span, carried: impl FnOnce() -> Carried) -> bool {
-    if span.is_disabled() || Foreign::set_parent(span, Context::new()).is_err() {
+fn set_foreign_parent(span: &Span, keeps_parent: bool, carried: impl FnOnce() -> Carried) -> bool {
+    if span.is_disabled() {
+        return false;
+    }
+    if keeps_parent {
+        return Foreign::context(span).has_active_span();
+    }
+    if Foreign::set_parent(span, Context::new()).is_err() {
         return false;
     }
     let carried = carried();
@@ -65,7 +79,7 @@ fn set_foreign_parent(span: &Span, carried: impl FnOnce() -> Carried) -> bool {
 }
 
 #[cfg(not(feature = "tracing-opentelemetry"))]
-fn set_foreign_parent(_: &Span, _: impl FnOnce() -> Carried) -> bool {
+fn set_foreign_parent(_: &Span, _: bool, _: impl FnOnce() -> Carried) -> bool {
     false
 }
 

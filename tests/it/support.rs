@@ -195,7 +195,10 @@ impl Tracing {
         let registry = Registry::default();
         let dispatch = match hidden {
             Hidden::FromAll => Dispatch::new(registry.with(layer).with(filter)),
-            Hidden::ByTheOnlyFilter => Dispatch::new(registry.with(layer.with_filter(filter))),
+            Hidden::ByTheOnlyFilter => {
+                let filter = EnvFilter::new(format!("trace,{target}=off"));
+                Dispatch::new(registry.with(layer.with_filter(filter)))
+            }
             Hidden::FromTheLayer => {
                 Dispatch::new(registry.with(layer.with_filter(filter)).with(Another))
             }
