@@ -266,12 +266,16 @@ where
         }
         let pending = pending_parent();
         let found = match &pending {
-            // Without a caller it is a root: what this thread has entered is another request's.
-            Some(_) => Found::Entry,
-            None => self.local_parent(attrs, id, &ctx),
+            // Without a caller and a parent that is named, it is a root: what this thread has
+            // entered is another request's.
+            Some(carried) if carried.parent.is_some() || attrs.parent().is_none() => Found::Entry,
+            _ => self.local_parent(attrs, id, &ctx),
         };
         match found {
             Found::Local { slot, id: parent_id } => {
+                if pending.is_some() {
+                    take_pending_parent();
+                }
                 let parent = self.engine.slot(slot);
                 self.start_child(attrs, id.into_u64(), parent, parent_id);
             }

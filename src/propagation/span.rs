@@ -45,7 +45,8 @@ pub struct StartedSpan {
 /// assert!(sent.starts_with("00-0af7651916cd43dd8448eb211c80319c-"));
 /// ```
 pub fn start_span(headers: &HeaderMap, make: impl FnOnce() -> Span) -> StartedSpan {
-    let interop::Started { span, attach, .. } = interop::start_with_parent(extract(headers), make);
+    let interop::Started { span, attach, .. } =
+        interop::start_with_parent(extract(headers), false, make);
     StartedSpan { span, attach }
 }
 
