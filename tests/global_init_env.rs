@@ -17,7 +17,7 @@ use serde_json::Value as Json;
 use spanbridge::{SpanExt as _, TracingConfig};
 use tracing::{debug, debug_span, info, info_span, trace_span, warn_span};
 
-use support::otlp_receiver::{OtlpReceiver, ReceivedSpan, Value};
+use support::otlp_receiver::{Behaviour, OtlpReceiver, ReceivedSpan, Value};
 
 /// Set for the service; its value is the sampling rate per million, or `none`.
 const RATE: &str = "SPANBRIDGE_TEST_RATE";
@@ -130,6 +130,23 @@ fn headers_and_compression_are_the_variables_too() {
 }
 
 #[test]
+fn a_request_ends_with_the_timeout_variable() {
+    let hanging = [
+        (OtlpReceiver::grpc(), "grpc", "OTEL_EXPORTER_OTLP_TIMEOUT"),
+        (OtlpReceiver::http(), "http/protobuf", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"),
+    ];
+    for (receiver, protocol, timeout) in hanging {
+        receiver.set_behaviour(Behaviour::Hang);
+        let batch = ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1");
+        let variables = [(timeout, "100"), ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol), batch];
+        // One request after the other is given up, or shutdown would be late.
+        let ran = run(&receiver, EVERYTHING, &variables);
+        assert!(ran.requests >= 4, "{protocol}: {} requests", ran.requests);
+        assert!(ran.stderr.contains("export failed 4"), "{protocol}: {}", ran.stderr);
+    }
+}
+
+#[test]
 fn a_disabled_sdk_connects_to_nothing() {
     let off = [
         ("OTEL_SDK_DISABLED", "true"),
@@ -238,4 +255,21 @@ fn limits_are_what_the_variables_say() {
     let root = ran.span("root");
     assert_eq!((root.attributes.len(), root.events.len(), root.dropped_events), (1, 0, 1));
     assert!(root.dropped_attributes > 0);
+}
+
+#[test]
+fn what_is_ignored_and_what_is_lost_is_said_on_standard_error() {
+    let variables = [
+        ("OTEL_BSP_SCHEDULE_DELAY", "soon"),
+        // Nobody listens on port 1, and RUST_LOG does not silence what the pipeline has to say.
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"),
+        ("RUST_LOG", "global_init_env=info"),
+    ];
+    let ran = run(&OtlpReceiver::grpc(), EVERYTHING, &variables);
+    let lines: Vec<_> =
+        ran.stderr.lines().filter(|line| line.starts_with("spanbridge::")).collect();
+    let has =
+        |text: [&str; 2]| lines.iter().any(|line| text.iter().all(|part| line.contains(part)));
+    assert!(has(["spanbridge::config: ", "OTEL_BSP_SCHEDULE_DELAY"]), "{}", ran.stderr);
+    assert!(has(["spanbridge::export: spans were not exported: ", "spans=3"]), "{}", ran.stderr);
 }
