@@ -1,5 +1,7 @@
 //! One call at start-up: subscriber, layer and exporter from a configuration.
 
+mod report;
+
 use std::{error, fmt, io};
 
 use opentelemetry::KeyValue;
@@ -22,7 +24,9 @@ use crate::layer::{BridgeLayer, LayerBuilder};
 /// passes context on. That is also what `OTEL_SDK_DISABLED=true` and `OTEL_TRACES_EXPORTER=none`
 /// mean. Otherwise this sets the global `tracing` subscriber, and nothing else that is global: a
 /// [`Registry`](tracing_subscriber::Registry) with our layer, and with the spans and events that
-/// `RUST_LOG` asks for (`target=level,...`; `info` where it is not set).
+/// `RUST_LOG` asks for (`target=level,...`; `info` where it is not set). What spanbridge itself has
+/// to warn of (a variable that it ignores, spans that could not be exported) is printed on standard
+/// error.
 ///
 /// To have other layers beside ours, take the parts by [`layer_from`] or [`layer()`](crate::layer()).
 ///
@@ -54,7 +58,9 @@ pub fn init(config: Option<TracingConfig>) -> Result<TracingGuard, InitError> {
         _ => (info_and_up(), None),
     };
     // Not `try_init`, which may also claim the `log` crate's global logger.
-    let subscriber = tracing_subscriber::registry().with(filter).with(layer);
+    let own = report::TARGETS.map(|target| (target, Level::WARN));
+    let filter = filter.with_targets(own);
+    let subscriber = tracing_subscriber::registry().with(filter).with(layer).with(report::Report);
     tracing::subscriber::set_global_default(subscriber)
         .map_err(|_| InitError::SubscriberAlreadySet)?;
     if let Some(ignored) = ignored {
@@ -132,7 +138,7 @@ fn resource(settings: &Settings, default_name: Option<&str>) -> Resource {
         .map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
     let named = settings.resource_attributes.iter().any(|(key, _)| key == "service.name");
     let mut builder = Resource::builder().with_attributes(attributes);
-    let name = settings.service_name.as_deref().or(default_name.filter(|_| !named));
+    let name = settings.service_name.as_deref().or_else(|| default_name.filter(|_| !named));
     if let Some(name) = name {
         builder = builder.with_service_name(name.to_owned());
     }

@@ -23,33 +23,64 @@ pub(crate) struct Started {
     /// Set where the span itself does not carry what came in: no layer took the span, or there is
     /// baggage for code that reads `Context::current()`.
     pub(crate) attach: Option<Context>,
+    /// Whether tracing-opentelemetry's layer is installed, in place of ours or beside it.
+    pub(crate) is_foreign: bool,
 }
 
-/// Starts the span that `make` creates as a child of what `carried` holds.
-pub(crate) fn start_with_parent(carried: Carried, make: impl FnOnce() -> Span) -> Started {
-    let entries = carried.entries.clone();
+/// Starts the span that `make` creates as a child of what `carried` holds; where that is no span,
+/// and `make` gives it a parent of this process (`has_parent`), as a child of that.
+pub(crate) fn start_with_parent(
+    carried: Carried,
+    has_parent: bool,
+    make: impl FnOnce() -> Span,
+) -> Started {
+    let (parent, entries) = (carried.parent, carried.entries.clone());
+    let keeps_parent = has_parent && parent.is_none();
     let (span, left) = layer::with_pending_parent(carried, make);
     let Some(carried) = left else {
-        // Our layer has it. Values are for code that knows nothing of `tracing`; the span is put
-        // with them so that such code does not take the caller's span for ours.
+        // Our layer has it.
+        let carried = || Carried { parent, entries: entries.clone() };
+        let is_foreign = set_foreign_parent(&span, keeps_parent, carried);
+        // Values are for code that knows nothing of `tracing`; the span is put with them so that
+        // such code does not take the caller's span for ours.
         let attach = entries.map(|entries| {
             let cx = context(&span);
             let sc = cx.span().span_context().clone();
             entries.with_remote_span_context(sc)
         });
-        return Started { span, attach };
+        return Started { span, attach, is_foreign };
     };
-    let is_empty = carried.is_empty();
-    let cx = carried.into_context();
+    let is_foreign = set_foreign_parent(&span, keeps_parent, || carried.clone());
     // Setting the parent also succeeds where a per-layer filter keeps the span from that layer.
     #[cfg(feature = "tracing-opentelemetry")]
-    if !span.is_disabled()
-        && Foreign::set_parent(&span, cx.clone()).is_ok()
-        && Foreign::context(&span).has_active_span()
-    {
-        return Started { span, attach: None };
+    if is_foreign && Foreign::context(&span).has_active_span() {
+        return Started { span, attach: None, is_foreign };
     }
-    Started { span, attach: (!is_empty).then_some(cx) }
+    let attach = (!carried.is_empty()).then(|| carried.into_context());
+    Started { span, attach, is_foreign }
+}
+
+/// Hands what is carried to tracing-opentelemetry's layer too, unless the span keeps the parent
+/// that it has. False if that layer is not there.
+#[cfg(feature = "tracing-opentelemetry")]
+fn set_foreign_parent(span: &Span, keeps_parent: bool, carried: impl FnOnce() -> Carried) -> bool {
+    if span.is_disabled() {
+        return false;
+    }
+    if keeps_parent {
+        return Foreign::context(span).has_active_span();
+    }
+    if Foreign::set_parent(span, Context::new()).is_err() {
+        return false;
+    }
+    let carried = carried();
+    // The empty parent, which has been set already, costs less to make.
+    carried.is_empty() || Foreign::set_parent(span, carried.into_context()).is_ok()
+}
+
+#[cfg(not(feature = "tracing-opentelemetry"))]
+fn set_foreign_parent(_: &Span, _: bool, _: impl FnOnce() -> Carried) -> bool {
+    false
 }
 
 /// Whether what is recorded on `span` can reach anyone: another layer may want what ours does not.
@@ -58,16 +89,20 @@ pub(crate) fn is_recording(span: &Span) -> bool {
 }
 
 /// Links a span to one of another process.
-pub(crate) fn add_remote_link(span: &Span, linked: TraceParent) {
+pub(crate) fn add_remote_link(started: &Started, linked: TraceParent) {
     let TraceParent { trace_id, span_id, flags } = linked;
     let cx = SpanContext::new(trace_id, span_id, flags, true, TraceState::NONE);
-    SpanExt::add_link(span, cx);
+    if started.is_foreign && layer::is_served(&started.span) {
+        add_link(&started.span, cx.clone(), Vec::new());
+    }
+    SpanExt::add_link(&started.span, cx);
 }
 
-/// Renames a span for layers that do not take `otel.name` from a span that has been entered.
+/// Renames a span in tracing-opentelemetry's layer, which does not take `otel.name` from a span
+/// that has been entered.
 pub(crate) fn rename_entered(span: &Span, name: &dyn Display) {
     #[cfg(feature = "tracing-opentelemetry")]
-    if !layer::is_served(span) {
+    {
         let cx = Foreign::context(span);
         if cx.span().is_recording() {
             cx.span().update_name(name.to_string());

@@ -256,3 +256,20 @@ fn limits_are_what_the_variables_say() {
     assert_eq!((root.attributes.len(), root.events.len(), root.dropped_events), (1, 0, 1));
     assert!(root.dropped_attributes > 0);
 }
+
+#[test]
+fn what_is_ignored_and_what_is_lost_is_said_on_standard_error() {
+    let variables = [
+        ("OTEL_BSP_SCHEDULE_DELAY", "soon"),
+        // Nobody listens on port 1, and RUST_LOG does not silence what the pipeline has to say.
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"),
+        ("RUST_LOG", "global_init_env=info"),
+    ];
+    let ran = run(&OtlpReceiver::grpc(), EVERYTHING, &variables);
+    let lines: Vec<_> =
+        ran.stderr.lines().filter(|line| line.starts_with("spanbridge::")).collect();
+    let has =
+        |text: [&str; 2]| lines.iter().any(|line| text.iter().all(|part| line.contains(part)));
+    assert!(has(["spanbridge::config: ", "OTEL_BSP_SCHEDULE_DELAY"]), "{}", ran.stderr);
+    assert!(has(["spanbridge::export: spans were not exported: ", "spans=3"]), "{}", ran.stderr);
+}

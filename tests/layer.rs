@@ -576,3 +576,104 @@ fn spans_cross_threads_and_outlive_them() {
     });
     assert_eq!(memory.tree(), "made here\n  child over there\n");
 }
+
+#[test]
+fn log_records_keep_their_own_level_and_place() {
+    // 1. The first record that is ever decoded is an error, in a span of its own.
+    // 2. The second is not, and must not make its span one.
+    // `tracing-log` has a callsite for each level; the linker gives all of them one address.
+    let say = |level, line| {
+        let record = log::Record::builder()
+            .level(level)
+            .target("app::db")
+            .file(Some("db.rs"))
+            .line(Some(line))
+            .args(format_args!("said"))
+            .build();
+        tracing_log::format_trace(&record).unwrap();
+    };
+    let memory = traced(|| {
+        info_span!("failed").in_scope(|| say(log::Level::Error, 1));
+        info_span!("fine").in_scope(|| say(log::Level::Info, 2));
+    });
+    let spans = memory.spans();
+    assert_eq!(named(&spans, "failed").status, Status::error(""));
+    let fine = named(&spans, "fine");
+    assert_eq!(fine.status, Status::Unset);
+    let said = |key: &str| {
+        let attributes = &fine.events[0].attributes;
+        attributes.iter().find(|a| a.key.as_str() == key).map(|a| a.value.to_string())
+    };
+    assert_eq!(said("level").as_deref(), Some("INFO"));
+    assert_eq!(said("target").as_deref(), Some("app::db"));
+    assert_eq!(said("code.file.path").as_deref(), Some("db.rs"));
+    assert_eq!(said("code.line.number").as_deref(), Some("2"));
+    assert_eq!(said("log.target"), None);
+}
+
+#[test]
+fn a_sampler_that_traces_is_not_asked_about_itself() {
+    #[derive(Clone, Debug)]
+    struct Tracing;
+    impl opentelemetry_sdk::trace::ShouldSample for Tracing {
+        fn should_sample(
+            &self,
+            _: Option<&Context>,
+            _: TraceId,
+            _: &str,
+            _: &opentelemetry::trace::SpanKind,
+            _: &[KeyValue],
+            _: &[opentelemetry::trace::Link],
+        ) -> opentelemetry_sdk::trace::SamplingResult {
+            info_span!("deciding").in_scope(|| info!("decided"));
+            opentelemetry_sdk::trace::SamplingResult {
+                decision: opentelemetry_sdk::trace::SamplingDecision::RecordAndSample,
+                attributes: Vec::new(),
+                trace_state: Default::default(),
+            }
+        }
+    }
+    let (memory, layer) = InMemory::with(spanbridge::layer().with_sampler(Tracing));
+    tracing::subscriber::with_default(Registry::default().with(layer), || {
+        info_span!("s").in_scope(|| info_span!("child").in_scope(|| {}));
+        drop(info_span!("decided at its end"));
+    });
+    assert_eq!(memory.spans().len(), 3);
+}
+
+#[cfg(feature = "otlp-grpc")]
+#[tokio::test]
+async fn a_configuration_that_cannot_be_used_is_an_error_inside_a_runtime_too() {
+    let config = spanbridge::TracingConfig::default().with_endpoint("unix-abstract:collector");
+    let error = spanbridge::layer_from(Some(config)).unwrap_err();
+    assert!(matches!(error, spanbridge::InitError::Exporter(_)), "{error}");
+    assert!(error.to_string().contains("unix-abstract:collector"), "{error}");
+}
+
+#[test]
+fn a_request_without_a_caller_is_a_root_whatever_its_thread_has_entered() {
+    // A handler that holds a guard across `.await` must not adopt the worker's next request.
+    use actix_web::http::header::HeaderMap;
+    let memory = traced(|| {
+        let _left_behind = info_span!("another request's").entered();
+        let started =
+            spanbridge::propagation::start_span(&HeaderMap::new(), || info_span!("request"));
+        drop(started);
+    });
+    let spans = memory.spans();
+    assert_eq!(named(&spans, "request").parent_span_id, SpanId::INVALID);
+}
+
+#[test]
+fn links_and_parents_are_found_where_a_layer_is_not_told_its_registry() {
+    // `Option` does not tell the layer in it which subscriber it belongs to, and `reload` hides it.
+    let (memory, layer) = InMemory::new();
+    let (layer, _handle) = reload::Layer::new(Some(layer));
+    tracing::subscriber::with_default(Registry::default().with(layer), || {
+        let span = info_span!("s");
+        span.set_parent(remote(1)).unwrap();
+        span.set_attribute("a", 1_i64);
+        assert!(span.context().span().span_context().is_sampled());
+    });
+    assert_eq!(memory.tree(), "s {a=1}\n");
+}

@@ -19,7 +19,6 @@ use opentelemetry_sdk::trace::{
     InMemorySpanExporter, SdkTracerProvider, SpanData, SpanExporter as _,
 };
 
-use support::http_client;
 use support::otlp_receiver::{
     Behaviour, Counts, OtlpReceiver, Protocol, ReceivedSpan, Refusal, SpanKind, StatusCode, Value,
 };
@@ -342,7 +341,6 @@ fn exporter(
     }
     let mut builder = opentelemetry_otlp::SpanExporter::builder()
         .with_http()
-        .with_http_client(http_client::plain(timeout))
         .with_endpoint(receiver.traces_endpoint())
         .with_timeout(timeout)
         .with_retry_policy(quick_retries());

@@ -1,5 +1,6 @@
 //! The stacks that are compared, and the request that each of them serves.
 
+use std::cell::RefCell;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +11,7 @@ use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider, SpanData, SpanExporter};
-use spanbridge::propagation::{HeaderExtractor, HeaderInjector};
+use spanbridge::propagation::{HeaderExtractor, HeaderInjector, inject_span, start_span};
 use tracing::{Span, info_span};
 use tracing_subscriber::prelude::*;
 
@@ -26,6 +27,8 @@ pub(crate) const ALL: &[Stack] = &[
     Stack { name: "registry alone", set_up: registry_alone },
     Stack { name: "spanbridge", set_up: || spanbridge(1) },
     Stack { name: "spanbridge, unsampled", set_up: || spanbridge(0) },
+    Stack { name: "spanbridge, no layer", set_up: no_layer },
+    Stack { name: "spanbridge, by TextMapPropagator", set_up: spanbridge_by_propagator },
     Stack { name: "tracing-opentelemetry, every option off", set_up: || theirs(false) },
     Stack { name: "tracing-opentelemetry, defaults", set_up: || theirs(true) },
 ];
@@ -82,9 +85,10 @@ fn client_span() -> Span {
     )
 }
 
-/// One request: what a hand-written middleware and client do.
+/// One request by the OpenTelemetry API: what a hand-written middleware and client do.
 fn request(
     headers: &HeaderMap,
+    outgoing: &mut HeaderMap,
     propagator: &dyn TextMapPropagator,
     set_parent: impl Fn(&Span, opentelemetry::Context),
     context: impl Fn(&Span) -> opentelemetry::Context,
@@ -94,8 +98,7 @@ fn request(
     set_parent(&server, parent);
     server.in_scope(|| {
         let client = client_span();
-        let mut outgoing = HeaderMap::new();
-        propagator.inject_context(&context(&client), &mut HeaderInjector(&mut outgoing));
+        propagator.inject_context(&context(&client), &mut HeaderInjector(outgoing));
         black_box(&outgoing);
         client.in_scope(|| black_box(()));
         client.record("http.response.status_code", 200_i64);
@@ -119,13 +122,57 @@ fn registry_alone() -> Running {
     (Box::new(run), Box::new(|| "no spans, no propagation".to_owned()))
 }
 
+/// One request as `ServerTracing` and `ClientTracing` do it.
+fn own_request(headers: &HeaderMap, outgoing: &mut HeaderMap) {
+    let started = start_span(headers, server_span);
+    let _attached = started.attach.map(opentelemetry::Context::attach);
+    let server = started.span;
+    server.in_scope(|| {
+        let client = client_span();
+        inject_span(&client, outgoing);
+        black_box(&outgoing);
+        client.in_scope(|| black_box(()));
+        client.record("http.response.status_code", 200_i64);
+    });
+    server.record("http.response.status_code", 200_i64);
+}
+
+fn install_spanbridge() -> spanbridge::TracingGuard {
+    let (layer, guard) = spanbridge::layer().with_exporter(Sink::default()).build();
+    tracing_subscriber::registry().with(layer).init();
+    guard
+}
+
+fn report_of(guard: spanbridge::TracingGuard) -> Box<dyn Fn() -> String> {
+    Box::new(move || {
+        let _ = guard.force_flush(Duration::from_secs(60));
+        guard.stats().to_string()
+    })
+}
+
 fn spanbridge(flags: u8) -> Running {
+    let guard = install_spanbridge();
+    let headers = incoming(flags);
+    let outgoing = RefCell::new(HeaderMap::new());
+    let run = move || own_request(&headers, &mut outgoing.borrow_mut());
+    (Box::new(run), report_of(guard))
+}
+
+fn no_layer() -> Running {
+    tracing_subscriber::registry().init();
+    let headers = incoming(1);
+    let outgoing = RefCell::new(HeaderMap::new());
+    let run = move || own_request(&headers, &mut outgoing.borrow_mut());
+    (Box::new(run), Box::new(|| "no spans, propagation only".to_owned()))
+}
+
+fn spanbridge_by_propagator() -> Running {
     use spanbridge::SpanExt;
     use spanbridge::propagation::{BaggagePropagator, TraceContextPropagator};
 
-    let (layer, guard) = spanbridge::layer().with_exporter(Sink::default()).build();
-    tracing_subscriber::registry().with(layer).init();
-    let headers = incoming(flags);
+    let guard = install_spanbridge();
+    let headers = incoming(1);
+    let outgoing = RefCell::new(HeaderMap::new());
     let propagator = TextMapCompositePropagator::new(vec![
         Box::new(TraceContextPropagator::new()),
         Box::new(BaggagePropagator::new()),
@@ -133,16 +180,13 @@ fn spanbridge(flags: u8) -> Running {
     let run = move || {
         request(
             &headers,
+            &mut outgoing.borrow_mut(),
             &propagator,
             |span, cx| assert!(SpanExt::set_parent(span, cx).is_ok()),
-            |span| SpanExt::context(span),
+            SpanExt::context,
         );
     };
-    let report = move || {
-        let _ = guard.force_flush(Duration::from_secs(60));
-        guard.stats().to_string()
-    };
-    (Box::new(run), Box::new(report))
+    (Box::new(run), report_of(guard))
 }
 
 fn theirs(defaults: bool) -> Running {
@@ -170,15 +214,17 @@ fn theirs(defaults: bool) -> Running {
         Box::new(TraceContextPropagator::new()),
         Box::new(BaggagePropagator::new()),
     ]);
+    let outgoing = RefCell::new(HeaderMap::new());
     let requests = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&requests);
     let run = move || {
         counted.store(counted.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         request(
             &headers,
+            &mut outgoing.borrow_mut(),
             &propagator,
             |span, cx| assert!(OpenTelemetrySpanExt::set_parent(span, cx).is_ok()),
-            |span| OpenTelemetrySpanExt::context(span),
+            OpenTelemetrySpanExt::context,
         );
     };
     let report = move || {

@@ -39,7 +39,6 @@ pub(crate) struct TcpAddress {
 
 impl TcpAddress {
     /// Whether the connection is encrypted.
-    #[cfg(test)]
     pub(crate) fn is_tls(&self) -> bool {
         self.is_tls
     }

@@ -21,7 +21,11 @@ impl FanOut {
 
     /// Asks all of them, and gives the last error.
     fn each(&self, ask: impl Fn(&dyn DynExporter) -> OTelSdkResult) -> OTelSdkResult {
-        self.0.iter().fold(Ok(()), |result, exporter| ask(&**exporter).and(result))
+        let mut result = Ok(());
+        for exporter in &self.0 {
+            result = ask(&**exporter).and(result);
+        }
+        result
     }
 }
 

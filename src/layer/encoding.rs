@@ -132,8 +132,8 @@ impl Attributes {
         self.forget(field);
         let value = truncated(value, limits.length);
         if self.reserve(6 + value.len(), limits) {
-            self.bytes.extend_from_slice(&[tag::STR, field]);
-            self.bytes.extend_from_slice(&(value.len() as u32).to_le_bytes());
+            let [a, b, c, d] = (value.len() as u32).to_le_bytes();
+            self.bytes.extend_from_slice(&[tag::STR, field, a, b, c, d]);
             self.bytes.extend_from_slice(value.as_bytes());
         }
     }

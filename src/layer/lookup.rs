@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use opentelemetry::Context;
+use tracing::span::Id;
 use tracing::{Dispatch, Span, dispatcher};
 use tracing_subscriber::Registry;
 use tracing_subscriber::registry::LookupSpan as _;
 
 use crate::layer::engine::Engine;
-use crate::layer::thread::{Entered, with_local};
+use crate::layer::thread::with_local;
 use crate::layer::{BridgeLayer, SetParentError};
 use crate::propagation::Carried;
 
@@ -48,36 +49,38 @@ fn first<R>(
 }
 
 /// The span's record, or that of its nearest ancestor with one; for a disabled span the thread's
-/// current one.
+/// current one takes its place.
 fn with_recorded<R>(span: &Span, f: impl Fn(&Arc<Engine>, u64) -> Option<R>) -> Option<R> {
     let found = span.with_subscriber(|(id, dispatch)| {
         // An ancestor's engine may be the one, so an unplaced engine is asked whatever it knows.
-        first(dispatch, None, |engine| {
-            let id = id.into_u64();
-            if engine.find(id).is_some() {
-                return f(engine, id);
-            }
-            let registry = dispatch.downcast_ref::<Registry>()?;
-            let mut ancestor = registry.span(&tracing::span::Id::from_u64(id))?.parent();
-            while let Some(span) = ancestor {
-                let id = span.id().into_u64();
-                if engine.find(id).is_some() {
-                    return f(engine, id);
-                }
-                ancestor = span.parent();
-            }
-            None
-        })
+        first(dispatch, None, |engine| f(engine, nearest(engine, dispatch, id.into_u64())?))
     });
     match found {
         Some(found) => found,
         None => dispatcher::get_default(|dispatch| {
             first(dispatch, None, |engine| {
                 let top = with_local(engine, |local| local.current(engine))??;
-                if top.slot == Entered::NO_SLOT { None } else { f(engine, top.id) }
+                f(engine, nearest(engine, dispatch, top.id)?)
             })
         }),
     }
+}
+
+/// The span, if the engine has a record of it, or its nearest ancestor with one.
+fn nearest(engine: &Engine, dispatch: &Dispatch, id: u64) -> Option<u64> {
+    if engine.find(id).is_some() {
+        return Some(id);
+    }
+    let registry = dispatch.downcast_ref::<Registry>()?;
+    let mut ancestor = registry.span(&Id::from_u64(id))?.parent();
+    while let Some(span) = ancestor {
+        let id = span.id().into_u64();
+        if engine.find(id).is_some() {
+            return Some(id);
+        }
+        ancestor = span.parent();
+    }
+    None
 }
 
 /// What a request made from within `span` carries, if a layer of ours knows.

@@ -90,8 +90,8 @@ impl BridgeLayer {
         self.nearest(ctx.span(id).and_then(|span| span.parent()), current.flatten())
     }
 
-    /// The first span with a record here, from `span` on up. A span that is the registry's current
-    /// one but is entered nowhere was left on another thread, and is passed over as a parent.
+    /// The first span with a record here, from `span` on up. One that is the registry's current
+    /// span, and not on our own stack, was left on another thread: it is nobody's parent here.
     fn nearest<'a, S>(
         &self,
         mut span: Option<tracing_subscriber::registry::SpanRef<'a, S>>,
@@ -102,11 +102,12 @@ impl BridgeLayer {
     {
         while let Some(ancestor) = span {
             let id = ancestor.id().into_u64();
-            if let Some((at, slot)) = self.engine.find(id) {
-                if current == Some(id) && !slot.is_entered() {
-                    return Found::Entry;
-                }
-                return Found::Local { slot: at, id };
+            if let Some(at) = self.engine.table.get(id) {
+                return if current == Some(id) {
+                    Found::Entry
+                } else {
+                    Found::Local { slot: at, id }
+                };
             }
             span = ancestor.parent();
         }
@@ -228,12 +229,11 @@ impl BridgeLayer {
         let engine = &self.engine;
         let Some(at) = engine.table.remove(id) else { return };
         let slot = engine.slot(at);
-        let now = engine.clock.now();
         let identity = engine.resolve(slot, id);
         if let (Some(mut body), Some(identity)) = (slot.lock_if(id), identity) {
             if slot.state() == State::Recording {
                 // A parent that a spawned child keeps open ends when it was left last.
-                let end = slot.last_exit().unwrap_or(now);
+                let end = slot.last_exit().unwrap_or_else(|| engine.clock.now());
                 engine.close(id, identity, &mut body, end);
             }
             body.clear();
@@ -266,12 +266,16 @@ where
         }
         let pending = pending_parent();
         let found = match &pending {
-            // Without a caller it is a root: what this thread has entered is another request's.
-            Some(_) => Found::Entry,
-            None => self.local_parent(attrs, id, &ctx),
+            // Without a caller and a parent that is named, it is a root: what this thread has
+            // entered is another request's.
+            Some(carried) if carried.parent.is_some() || attrs.parent().is_none() => Found::Entry,
+            _ => self.local_parent(attrs, id, &ctx),
         };
         match found {
             Found::Local { slot, id: parent_id } => {
+                if pending.is_some() {
+                    take_pending_parent();
+                }
                 let parent = self.engine.slot(slot);
                 self.start_child(attrs, id.into_u64(), parent, parent_id);
             }
@@ -359,13 +363,7 @@ where
     fn on_enter(&self, id: &Id, _: Context<'_, S>) {
         let engine = &self.engine;
         let id = id.into_u64();
-        let at = match engine.find(id) {
-            Some((at, slot)) => {
-                slot.enter();
-                at
-            }
-            None => Entered::NO_SLOT,
-        };
+        let at = engine.table.get(id).unwrap_or(Entered::NO_SLOT);
         with_local(engine, |local| local.stack.push(Entered { id, slot: at }));
     }
 
@@ -377,9 +375,11 @@ where
             Some(Entered { slot: Entered::NO_SLOT, .. }) => return,
             Some(entered) if !engine.slot(entered.slot).is(id) => return,
             Some(entered) => engine.slot(entered.slot),
-            // Entered on another thread, or before this layer saw it.
             None => match engine.find(id) {
-                Some((_, slot)) => slot,
+                Some((_, slot)) => {
+                    slot.exit_of_another_thread();
+                    slot
+                }
                 None => return,
             },
         };

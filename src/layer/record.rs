@@ -65,8 +65,9 @@ pub(super) struct Slot {
     has_entries: AtomicBool,
     /// Whether somebody has seen the ids, so that they can no longer change.
     is_settled: AtomicBool,
-    /// How often the span is entered and not yet exited, over all threads.
-    entered: AtomicU32,
+    /// Exits on threads that had not entered the span, and whose entry elsewhere is still to be
+    /// found stale.
+    foreign_exits: AtomicU32,
     span_id: AtomicU64,
     trace_high: AtomicU64,
     trace_low: AtomicU64,
@@ -125,7 +126,7 @@ impl Default for Slot {
             flags: AtomicU8::new(0),
             has_entries: AtomicBool::new(false),
             is_settled: AtomicBool::new(false),
-            entered: AtomicU32::new(0),
+            foreign_exits: AtomicU32::new(0),
             span_id: AtomicU64::new(0),
             trace_high: AtomicU64::new(0),
             trace_low: AtomicU64::new(0),
@@ -140,7 +141,7 @@ impl Slot {
     pub(super) fn prepare(&self) -> MutexGuard<'_, Body> {
         // What is written below must not be seen before the id that `retire` took away is gone.
         fence(Ordering::Release);
-        self.entered.store(0, Ordering::Relaxed);
+        self.foreign_exits.store(0, Ordering::Relaxed);
         self.last_exit.store(0, Ordering::Relaxed);
         self.state.store(State::Pending as u8, Ordering::Relaxed);
         self.is_settled.store(false, Ordering::Relaxed);
@@ -223,19 +224,29 @@ impl Slot {
     }
 
     #[inline]
-    pub(super) fn enter(&self) {
-        self.entered.fetch_add(1, Ordering::AcqRel);
-    }
-
-    #[inline]
     pub(super) fn exit(&self, now: u64) {
         self.last_exit.store(now, Ordering::Relaxed);
-        self.entered.fetch_sub(1, Ordering::AcqRel);
     }
 
+    /// The span was exited here and entered elsewhere.
+    #[cold]
+    pub(super) fn exit_of_another_thread(&self) {
+        self.foreign_exits.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether an entry that a thread still has on its stack was exited on another one; takes that
+    /// exit away.
     #[inline]
-    pub(super) fn is_entered(&self) -> bool {
-        self.entered.load(Ordering::Acquire) != 0
+    pub(super) fn was_left_elsewhere(&self) -> bool {
+        // Mostly nobody ever writes this, so that the line stays where it is.
+        self.foreign_exits.load(Ordering::Acquire) != 0 && self.take_foreign_exit()
+    }
+
+    #[cold]
+    fn take_foreign_exit(&self) -> bool {
+        self.foreign_exits
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |exits| exits.checked_sub(1))
+            .is_ok()
     }
 
     /// When the span was left last, if it was ever entered.

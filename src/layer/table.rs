@@ -98,7 +98,8 @@ impl Table {
 fn home(id: u64) -> usize {
     const IN_LINE: usize = 64 / size_of::<Cell>();
     let low = id as u32 as usize;
-    (low * IN_LINE) ^ ((id >> 32) as usize & 0xfff) * 0x9e5
+    let high = (id >> 32) as usize & 0xfff;
+    (low * IN_LINE) ^ (high * 0x9e5)
 }
 
 #[cfg(test)]

@@ -235,7 +235,7 @@ impl Local {
                 return Some(top);
             }
             let slot = engine.slot(top.slot);
-            if slot.is(top.id) && slot.is_entered() {
+            if slot.is(top.id) && !slot.was_left_elsewhere() {
                 return Some(top);
             }
             self.stack.pop();

@@ -52,6 +52,8 @@
 
 mod baggage;
 mod carrier;
+#[cfg(any(feature = "actix-web", feature = "awc"))]
+mod span;
 #[cfg(test)]
 mod tests;
 mod trace_context;
@@ -70,6 +72,8 @@ pub(crate) use self::carrier::Field;
 pub(crate) use self::carrier::HeaderLines;
 #[cfg(any(feature = "actix-web", feature = "awc"))]
 pub use self::carrier::{HeaderExtractor, HeaderInjector};
+#[cfg(any(feature = "actix-web", feature = "awc"))]
+pub use self::span::{StartedSpan, inject_span, start_span};
 pub use self::trace_context::{TraceContextPropagator, TraceParent};
 pub(crate) use self::trace_state::RawTraceState;
 
@@ -123,7 +127,7 @@ impl Carried {
 /// What the headers of a message carry.
 ///
 /// Does not allocate, unless there is a valid `tracestate` or `baggage`.
-#[cfg(any(feature = "actix-web", test))]
+#[cfg(any(feature = "actix-web", feature = "awc", test))]
 pub(crate) fn extract(headers: &impl HeaderLines) -> Carried {
     let (parent, raw) = trace_context::extract(headers).unzip();
     let mut entries = raw.flatten().map(|raw| Context::new().with_value(raw));
@@ -137,7 +141,7 @@ pub(crate) fn extract(headers: &impl HeaderLines) -> Carried {
 /// to send, so that a header left over from another message can be removed.
 ///
 /// Does not allocate, unless there is baggage.
-#[cfg(any(feature = "awc", test))]
+#[cfg(any(feature = "actix-web", feature = "awc", test))]
 pub(crate) fn inject(carried: &Carried, mut set: impl FnMut(Field, Option<&str>)) {
     let formatted = carried.parent.map(|parent| parent.format());
     set(Field::TraceParent, formatted.as_ref().map(trace_context::as_text));

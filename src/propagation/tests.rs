@@ -478,6 +478,7 @@ fn composite_reads_and_writes_all_fields() {
 #[cfg(feature = "awc")]
 #[test]
 fn injection_into_a_header_map_removes_what_is_stale() {
+    use super::span::inject_into;
     use awc::http::header::{HeaderMap, HeaderName, HeaderValue};
     let mut headers = HeaderMap::new();
     for (name, value) in [

@@ -38,6 +38,11 @@
 //! [semantic conventions] require or recommend, as far as they are known, and is named after the
 //! method and the route that actix-web chose. A request that no route took has no `http.route`.
 //!
+//! Its parent is the caller's span. A request that brings none starts a trace, whichever span is
+//! current: a span of middleware further out cannot be told from one whose guard another request's
+//! handler holds across an `.await`. Only where this middleware runs below itself, on a scope of an
+//! application that has it too, the outer span takes the place of a missing caller's.
+//!
 //! # When it ends
 //!
 //! | the request | status | `error.type` |

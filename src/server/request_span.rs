@@ -1,9 +1,26 @@
 //! The span of one request, and the context that is attached with it.
 
+use std::cell::Cell;
+
 use opentelemetry::{Context, ContextGuard};
 use tracing::Span;
+use tracing::span::Id;
 
 use crate::interop::Started;
+
+thread_local! {
+    /// How many requests' spans the calls on this thread's stack have entered: more than none while
+    /// middleware runs below middleware, on a scope of an application, say.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The span that a request's span belongs below, apart from what the request brings along.
+///
+/// The thread's current span only where it stands for an outer part of the same request. Whatever
+/// else is current was left there by a task that holds a guard across an `.await`.
+pub(super) fn enclosing() -> Option<Id> {
+    if DEPTH.get() == 0 { None } else { Span::current().id() }
+}
 
 /// What is current while a request is worked on.
 ///
@@ -12,16 +29,22 @@ use crate::interop::Started;
 pub(super) struct RequestSpan {
     span: Span,
     attach: Option<Context>,
+    is_foreign: bool,
 }
 
 impl RequestSpan {
     /// Nothing is recorded; what came in still goes out.
     pub(super) fn propagate_only(attach: Option<Context>) -> Self {
-        Self { span: Span::none(), attach }
+        Self { span: Span::none(), attach, is_foreign: false }
     }
 
     pub(super) fn span(&self) -> &Span {
         &self.span
+    }
+
+    /// Whether the span has to be renamed by other means than a field.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.is_foreign
     }
 
     /// Whether entering changes nothing.
@@ -33,13 +56,14 @@ impl RequestSpan {
     pub(super) fn enter(&self) -> Entered<'_> {
         // The context first: a layer that makes its span's context current builds on what it finds.
         let context = self.attach.as_ref().map(|cx| cx.clone().attach());
-        Entered { _span: self.span.enter(), _context: context }
+        Entered { _span: self.span.enter(), _context: context, _deeper: Deeper::new(&self.span) }
     }
 }
 
 impl From<Started> for RequestSpan {
     fn from(started: Started) -> Self {
-        Self { span: started.span, attach: started.attach }
+        let Started { span, attach, is_foreign } = started;
+        Self { span, attach, is_foreign }
     }
 }
 
@@ -48,4 +72,24 @@ impl From<Started> for RequestSpan {
 pub(super) struct Entered<'a> {
     _span: tracing::span::Entered<'a>,
     _context: Option<ContextGuard>,
+    _deeper: Option<Deeper>,
+}
+
+/// Counts in [`DEPTH`].
+#[derive(Debug)]
+struct Deeper;
+
+impl Deeper {
+    fn new(span: &Span) -> Option<Self> {
+        (!span.is_disabled()).then(|| {
+            DEPTH.set(DEPTH.get() + 1);
+            Self
+        })
+    }
+}
+
+impl Drop for Deeper {
+    fn drop(&mut self) {
+        DEPTH.set(DEPTH.get() - 1);
+    }
 }

@@ -9,11 +9,12 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, StatusCode, header};
 use tracing::Span;
 use tracing::field::{self, Empty};
+use tracing::span::Id;
 
 use super::extract::extract;
 use super::middleware::Settings;
 use super::policy::Trust;
-use super::request_span::{Entered, RequestSpan};
+use super::request_span::{Entered, RequestSpan, enclosing};
 use super::route::matched_route;
 use crate::interop;
 use crate::propagation::Carried;
@@ -124,7 +125,7 @@ impl ServerSpan {
             http.response.status_code = i64::from(status.as_u16()),
             error.type = failed.then(|| status.as_str()),
         );
-        if route.is_some() {
+        if route.is_some() && self.request.is_foreign() {
             interop::rename_entered(span, &name);
         }
     }
@@ -165,14 +166,17 @@ fn start_request(
     if !is_wanted {
         return RequestSpan::propagate_only((!carried.is_empty()).then(|| carried.into_context()));
     }
-    let started = interop::start_with_parent(carried, || new_span(request, method));
+    let enclosing = enclosing();
+    let started = interop::start_with_parent(carried, enclosing.is_some(), || {
+        new_span(request, method, enclosing)
+    });
     if let Some(caller) = linked {
-        interop::add_remote_link(&started.span, caller);
+        interop::add_remote_link(&started, caller);
     }
     RequestSpan::from(started)
 }
 
-fn new_span(request: &ServiceRequest, method: RequestMethod<'_>) -> Span {
+fn new_span(request: &ServiceRequest, method: RequestMethod<'_>, parent: Option<Id>) -> Span {
     let (uri, headers) = (request.uri(), request.headers());
     // Field values are not evaluated for a span that is disabled, so what two of them share is lazy.
     let host = LazyCell::new(|| {
@@ -187,6 +191,7 @@ fn new_span(request: &ServiceRequest, method: RequestMethod<'_>) -> Span {
     // What is recorded late comes first: `record_all!` looks fields up in order.
     tracing::info_span!(
         target: "spanbridge::server",
+        parent: parent,
         "HTTP request",
         otel.name = method.in_span_name(),
         otel.status_code = Empty,
@@ -223,7 +228,7 @@ mod tests {
 
     #[test]
     fn fields_are_attributes_of_the_conventions() {
-        let span = new_span(&TestRequest::get().to_srv_request(), RequestMethod::new("GET"));
+        let span = new_span(&TestRequest::get().to_srv_request(), RequestMethod::new("GET"), None);
         let metadata = span.metadata().expect("a span that is disabled keeps its metadata");
         assert_eq!(metadata.target(), "spanbridge::server");
         let mut names: Vec<_> = metadata.fields().iter().map(|field| field.name()).collect();

@@ -1,5 +1,13 @@
-//! The middleware and the hook over real sockets.
+//! The middleware and the hook over real sockets, under every set-up of layers that a process may
+//! have.
 
 mod client;
+mod concurrency;
+mod handler;
+mod http;
+mod http2;
+mod propagation;
+mod reentrant;
 mod server;
 mod support;
+mod without_spans;

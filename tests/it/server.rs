@@ -1,8 +1,7 @@
 //! Incoming requests.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
+use std::net::Shutdown;
 
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Bytes};
@@ -13,30 +12,8 @@ use opentelemetry::trace::{SpanId, SpanKind, Status, TraceId};
 use spanbridge::{ServerTracing, Trust};
 use tokio::sync::mpsc;
 
-use crate::support::{TestServer, Tracing, attribute, tree};
-
-const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-const CALLER_TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
-const CALLER_SPAN: &str = "b7ad6b7169203331";
-
-/// Sends `head` and an empty line, and reads all of the response.
-///
-/// Blocks this thread, which the servers of these tests do not run on.
-fn send(server: &TestServer, head: &str) -> String {
-    let mut socket = connect(server);
-    let head = head.replace('\n', "\r\n");
-    write!(socket, "{head}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut response = String::new();
-    socket.read_to_string(&mut response).unwrap();
-    response
-}
-
-fn connect(server: &TestServer) -> TcpStream {
-    let socket = TcpStream::connect(server.address).unwrap();
-    // A test that would hang fails instead.
-    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    socket
-}
+use crate::http::{CALLER, CALLER_SPAN, CALLER_TRACE, TestServer, connect, send};
+use crate::support::{Tracing, attribute, tree};
 
 fn attributes(span: &opentelemetry_sdk::trace::SpanData) -> Vec<(String, Value)> {
     let mut all: Vec<_> =
@@ -47,43 +24,48 @@ fn attributes(span: &opentelemetry_sdk::trace::SpanData) -> Vec<(String, Value)>
 
 #[actix_web::test]
 async fn span_has_the_attributes_of_the_conventions() {
-    let tracing = Tracing::tracing_opentelemetry();
-    let server = TestServer::start(&tracing, ServerTracing::new(), |app| {
-        app.route("/pods/{name}", web::get().to(HttpResponse::Ok));
-    });
+    for (setup, tracing) in Tracing::each() {
+        let server = TestServer::start(&tracing, ServerTracing::new(), |app| {
+            app.route("/pods/{name}", web::get().to(HttpResponse::Ok));
+        });
 
-    send(
-        &server,
-        "GET /pods/a?color=blue&sig=secret HTTP/1.1\nHost: [::1]:8080\nUser-Agent: test/1",
-    );
+        send(
+            &server,
+            "GET /pods/a?color=blue&sig=secret HTTP/1.1\nHost: [::1]:8080\nUser-Agent: test/1",
+        );
 
-    let [span] = &tracing.ended(1).await[..] else { panic!("one span") };
-    assert_eq!(span.name, "GET /pods/{name}");
-    assert_eq!(span.span_kind, SpanKind::Server);
-    assert_eq!(span.status, Status::Unset);
-    let port = attribute(span, "network.peer.port").cloned();
-    assert!(matches!(port, Some(Value::I64(1..=65535))), "{port:?}");
-    let expected = [
-        ("client.address", Value::from("127.0.0.1")),
-        ("http.request.method", Value::from("GET")),
-        ("http.response.status_code", Value::I64(200)),
-        ("http.route", Value::from("/pods/{name}")),
-        ("network.peer.address", Value::from("127.0.0.1")),
-        ("network.peer.port", port.unwrap()),
-        ("network.protocol.version", Value::from("1.1")),
-        ("server.address", Value::from("::1")),
-        ("server.port", Value::I64(8080)),
-        ("url.path", Value::from("/pods/a")),
-        ("url.query", Value::from("color=blue&sig=REDACTED")),
-        ("url.scheme", Value::from("http")),
-        ("user_agent.original", Value::from("test/1")),
-    ];
-    assert_eq!(attributes(span), expected.map(|(key, value)| (key.to_owned(), value)));
+        let [span] = &tracing.ended(1).await[..] else { panic!("one span") };
+        assert_eq!(span.name, "GET /pods/{name}", "{setup:?}");
+        assert_eq!(span.span_kind, SpanKind::Server, "{setup:?}");
+        assert_eq!(span.status, Status::Unset, "{setup:?}");
+        let port = attribute(span, "network.peer.port").cloned();
+        assert!(matches!(port, Some(Value::I64(1..=65535))), "{port:?}");
+        let expected = [
+            ("client.address", Value::from("127.0.0.1")),
+            ("http.request.method", Value::from("GET")),
+            ("http.response.status_code", Value::I64(200)),
+            ("http.route", Value::from("/pods/{name}")),
+            ("network.peer.address", Value::from("127.0.0.1")),
+            ("network.peer.port", port.unwrap()),
+            ("network.protocol.version", Value::from("1.1")),
+            ("server.address", Value::from("::1")),
+            ("server.port", Value::I64(8080)),
+            ("url.path", Value::from("/pods/a")),
+            ("url.query", Value::from("color=blue&sig=REDACTED")),
+            ("url.scheme", Value::from("http")),
+            ("user_agent.original", Value::from("test/1")),
+        ];
+        assert_eq!(
+            attributes(span),
+            expected.map(|(key, value)| (key.to_owned(), value)),
+            "{setup:?}"
+        );
+    }
 }
 
 #[actix_web::test]
 async fn unknown_method_is_not_in_the_name() {
-    let tracing = Tracing::tracing_opentelemetry();
+    let tracing = Tracing::ours();
     let server = TestServer::start(&tracing, ServerTracing::new(), |app| {
         app.route("/x", web::to(HttpResponse::Ok));
     });
@@ -98,7 +80,7 @@ async fn unknown_method_is_not_in_the_name() {
 
 #[actix_web::test]
 async fn route_is_the_one_that_was_taken() {
-    let tracing = Tracing::tracing_opentelemetry();
+    let tracing = Tracing::ours();
     let server = TestServer::start(&tracing, ServerTracing::new(), |app| {
         app.service(
             web::scope("/api/{version}")
@@ -139,174 +121,160 @@ async fn route_is_the_one_that_was_taken() {
 
 #[actix_web::test]
 async fn callers_trace_is_continued() {
-    let tracing = Tracing::tracing_opentelemetry();
-    let server = TestServer::start(&tracing, ServerTracing::new(), |app| {
-        app.route(
-            "/x",
-            web::get().to(|| async {
-                tracing::info_span!("read")
-                    .in_scope(|| tracing::info_span!("decode").in_scope(|| ()));
-                HttpResponse::Ok().finish()
-            }),
+    for (setup, tracing) in Tracing::each() {
+        let server = TestServer::start(&tracing, ServerTracing::new(), |app| {
+            app.route(
+                "/x",
+                web::get().to(|| async {
+                    tracing::info_span!("read")
+                        .in_scope(|| tracing::info_span!("decode").in_scope(|| ()));
+                    HttpResponse::Ok().finish()
+                }),
+            );
+        });
+
+        send(&server, &format!("GET /x HTTP/1.1\nHost: h\ntraceparent: {CALLER}"));
+
+        let spans = tracing.ended(3).await;
+        assert_eq!(
+            tree(&spans),
+            "server GET /x 200\n  internal read\n    internal decode\n",
+            "{setup:?}"
         );
-    });
-
-    send(&server, &format!("GET /x HTTP/1.1\nHost: h\ntraceparent: {CALLER}"));
-
-    let spans = tracing.ended(3).await;
-    assert_eq!(tree(&spans), "server GET /x 200\n  internal read\n    internal decode\n");
-    assert_eq!(spans[0].parent_span_id, SpanId::from_hex(CALLER_SPAN).unwrap());
-    assert!(spans[0].parent_span_is_remote);
-    for span in &spans {
-        assert_eq!(span.span_context.trace_id(), TraceId::from_hex(CALLER_TRACE).unwrap());
+        assert_eq!(spans[0].parent_span_id, SpanId::from_hex(CALLER_SPAN).unwrap(), "{setup:?}");
+        assert!(spans[0].parent_span_is_remote);
+        for span in &spans {
+            assert_eq!(
+                span.span_context.trace_id(),
+                TraceId::from_hex(CALLER_TRACE).unwrap(),
+                "{setup:?}"
+            );
+        }
     }
 }
 
 #[actix_web::test]
 async fn public_endpoint_links_or_ignores_the_caller() {
-    let tracing = Tracing::tracing_opentelemetry();
-    let middleware = ServerTracing::new().public_endpoint(|request| match request.path() {
-        "/parent" => Trust::Parent,
-        "/link" => Trust::Link,
-        _ => Trust::Ignore,
-    });
-    let server = TestServer::start(&tracing, middleware, |app| {
-        app.default_service(web::to(|| async {
-            use opentelemetry::baggage::BaggageExt as _;
-            opentelemetry::Context::map_current(|cx| cx.baggage().len().to_string())
-        }));
-    });
-    let caller = format!("traceparent: {CALLER}\nbaggage: user=a");
+    for (setup, tracing) in Tracing::each() {
+        let middleware = ServerTracing::new().public_endpoint(|request| match request.path() {
+            "/parent" => Trust::Parent,
+            "/link" => Trust::Link,
+            _ => Trust::Ignore,
+        });
+        let server = TestServer::start(&tracing, middleware, |app| {
+            app.default_service(web::to(|| async {
+                use opentelemetry::baggage::BaggageExt as _;
+                opentelemetry::Context::map_current(|cx| cx.baggage().len().to_string())
+            }));
+        });
+        let caller = format!("traceparent: {CALLER}\nbaggage: user=a");
 
-    for (path, is_continued, links, baggage) in
-        [("/parent", true, 0, "1"), ("/link", false, 1, "0"), ("/ignore", false, 0, "0")]
-    {
-        let before = tracing.ended(0).await.len();
-        let response = send(&server, &format!("GET {path} HTTP/1.1\nHost: h\n{caller}"));
-        let spans = tracing.ended(before + 1).await;
-        let span = spans.last().unwrap();
-        let trace = span.span_context.trace_id().to_string();
-        assert_eq!(trace == CALLER_TRACE, is_continued, "{path}");
-        assert_eq!(span.parent_span_id != SpanId::INVALID, is_continued, "{path}");
-        assert_eq!(span.links.len(), links, "{path}");
-        for link in span.links.iter() {
-            assert_eq!(link.span_context.span_id().to_string(), CALLER_SPAN);
+        for (path, is_continued, links, baggage) in
+            [("/parent", true, 0, "1"), ("/link", false, 1, "0"), ("/ignore", false, 0, "0")]
+        {
+            let before = tracing.ended(0).await.len();
+            let response = send(&server, &format!("GET {path} HTTP/1.1\nHost: h\n{caller}"));
+            let spans = tracing.ended(before + 1).await;
+            let span = spans.last().unwrap();
+            let trace = span.span_context.trace_id().to_string();
+            assert_eq!(trace == CALLER_TRACE, is_continued, "{setup:?} {path}");
+            assert_eq!(span.parent_span_id != SpanId::INVALID, is_continued, "{setup:?} {path}");
+            assert_eq!(span.links.len(), links, "{setup:?} {path}");
+            for link in span.links.iter() {
+                assert_eq!(link.span_context.span_id().to_string(), CALLER_SPAN, "{setup:?}");
+            }
+            assert!(response.ends_with(baggage), "{path}: {response}");
         }
-        assert!(response.ends_with(baggage), "{path}: {response}");
     }
 }
 
 #[actix_web::test]
-async fn untrusted_caller_never_reaches_the_sampler() {
-    let tracing = Tracing::unsampled();
-    let middleware = ServerTracing::new().public_endpoint(|_| Trust::Link);
-    let server = TestServer::start(&tracing, middleware, |app| {
-        app.default_service(web::to(HttpResponse::Ok));
-    });
-
-    send(&server, &format!("GET / HTTP/1.1\nHost: h\ntraceparent: {CALLER}"));
-
-    assert_eq!(tracing.tree(), "");
-}
-
-#[actix_web::test]
-async fn filtered_request_has_no_span() {
-    let tracing = Tracing::tracing_opentelemetry();
-    let middleware = ServerTracing::new().filter(|request| request.path() != "/healthz");
-    let server = TestServer::start(&tracing, middleware, |app| {
-        app.default_service(web::to(HttpResponse::Ok));
-    });
-
-    send(&server, "GET /healthz HTTP/1.1\nHost: h");
-    send(&server, "GET /x HTTP/1.1\nHost: h");
-
-    assert_eq!(tree(&tracing.ended(1).await), "server GET 200\n");
-}
-
-#[actix_web::test]
 async fn failures_are_told_by_the_status_code() {
-    let tracing = Tracing::tracing_opentelemetry();
-    let server = TestServer::start(&tracing, ServerTracing::new(), |app| {
-        app.route(
-            "/{code}",
-            web::get().to(|code: web::Path<u16>| async move {
-                HttpResponse::build(StatusCode::from_u16(*code).unwrap()).body("x")
-            }),
-        )
-        .route(
-            "/error/{code}",
-            web::get().to(|code: web::Path<u16>| async move {
-                let status = StatusCode::from_u16(*code).unwrap();
-                Err::<HttpResponse, _>(actix_web::error::InternalError::new("no", status))
-            }),
-        );
-    });
+    for (setup, tracing) in Tracing::each() {
+        let server = TestServer::start(&tracing, ServerTracing::new(), |app| {
+            app.route(
+                "/{code}",
+                web::get().to(|code: web::Path<u16>| async move {
+                    HttpResponse::build(StatusCode::from_u16(*code).unwrap()).body("x")
+                }),
+            )
+            .route(
+                "/error/{code}",
+                web::get().to(|code: web::Path<u16>| async move {
+                    let status = StatusCode::from_u16(*code).unwrap();
+                    Err::<HttpResponse, _>(actix_web::error::InternalError::new("no", status))
+                }),
+            );
+        });
 
-    for (path, expected) in [
-        ("/200", "server GET /{code} 200\n"),
-        ("/204", "server GET /{code} 204\n"),
-        ("/304", "server GET /{code} 304\n"),
-        ("/404", "server GET /{code} 404\n"),
-        ("/500", "server GET /{code} 500 500 failed\n"),
-        ("/503", "server GET /{code} 503 503 failed\n"),
-        ("/error/403", "server GET /error/{code} 403\n"),
-        ("/error/502", "server GET /error/{code} 502 502 failed\n"),
-        // The extractor fails.
-        ("/nan", "server GET /{code} 404\n"),
-    ] {
-        let before = tracing.ended(0).await.len();
-        send(&server, &format!("GET {path} HTTP/1.1\nHost: h"));
-        let spans = tracing.ended(before + 1).await;
-        assert_eq!(tree(&spans[before..]), expected, "{path}");
+        for (path, expected) in [
+            ("/200", "server GET /{code} 200\n"),
+            ("/204", "server GET /{code} 204\n"),
+            ("/304", "server GET /{code} 304\n"),
+            ("/404", "server GET /{code} 404\n"),
+            ("/500", "server GET /{code} 500 500 failed\n"),
+            ("/503", "server GET /{code} 503 503 failed\n"),
+            ("/error/403", "server GET /error/{code} 403\n"),
+            ("/error/502", "server GET /error/{code} 502 502 failed\n"),
+            // The extractor fails.
+            ("/nan", "server GET /{code} 404\n"),
+        ] {
+            let before = tracing.ended(0).await.len();
+            send(&server, &format!("GET {path} HTTP/1.1\nHost: h"));
+            let spans = tracing.ended(before + 1).await;
+            assert_eq!(tree(&spans[before..]), expected, "{setup:?} {path}");
+        }
     }
 }
 
 #[actix_web::test]
 async fn error_of_other_middleware_gives_its_status() {
-    let tracing = Tracing::tracing_opentelemetry();
-    let server = TestServer::start(&tracing, ServerTracing::new(), |app| {
-        let refuse = actix_web::middleware::from_fn(|request, next| async move {
-            if true {
-                return Err(actix_web::error::ErrorServiceUnavailable("busy"));
-            }
-            let next: actix_web::middleware::Next<actix_web::body::BoxBody> = next;
-            next.call(request).await
+    for (setup, tracing) in Tracing::each() {
+        let server = TestServer::start(&tracing, ServerTracing::new(), |app| {
+            let refuse = actix_web::middleware::from_fn(|request, next| async move {
+                if true {
+                    return Err(actix_web::error::ErrorServiceUnavailable("busy"));
+                }
+                let next: actix_web::middleware::Next<actix_web::body::BoxBody> = next;
+                next.call(request).await
+            });
+            app.service(web::resource("/x").wrap(refuse).to(HttpResponse::Ok));
         });
-        app.service(web::resource("/x").wrap(refuse).to(HttpResponse::Ok));
-    });
 
-    let response = send(&server, "GET /x HTTP/1.1\nHost: h");
+        let response = send(&server, "GET /x HTTP/1.1\nHost: h");
 
-    assert!(response.starts_with("HTTP/1.1 503 "), "{response}");
-    assert_eq!(tree(&tracing.ended(1).await), "server GET 503 503 failed\n");
+        assert!(response.starts_with("HTTP/1.1 503 "), "{response}");
+        assert_eq!(tree(&tracing.ended(1).await), "server GET 503 503 failed\n", "{setup:?}");
+    }
 }
 
 #[actix_web::test]
 async fn span_outlives_a_streaming_body() {
-    let tracing = Tracing::tracing_opentelemetry();
-    let server = TestServer::start(&tracing, ServerTracing::new(), |app| {
-        app.route(
-            "/x",
-            web::get().to(|| async {
-                let chunks = (0..3).map(|i| {
-                    tracing::info_span!("chunk").in_scope(|| ());
-                    Ok::<_, std::io::Error>(Bytes::from(i.to_string()))
-                });
-                HttpResponse::Ok().streaming(stream::iter(chunks))
-            }),
-        );
-    });
+    for (setup, tracing) in Tracing::each() {
+        let server = TestServer::start(&tracing, ServerTracing::new(), |app| {
+            app.route(
+                "/x",
+                web::get().to(|| async {
+                    let chunks = (0..3).map(|i| {
+                        tracing::info_span!("chunk").in_scope(|| ());
+                        Ok::<_, std::io::Error>(Bytes::from(i.to_string()))
+                    });
+                    HttpResponse::Ok().streaming(stream::iter(chunks))
+                }),
+            );
+        });
 
-    let response = send(&server, "GET /x HTTP/1.1\nHost: h");
+        let response = send(&server, "GET /x HTTP/1.1\nHost: h");
 
-    assert!(response.contains("chunked") && response.contains("\r\n2\r\n"), "{response}");
-    let expected = "server GET /x 200\n  internal chunk\n  internal chunk\n  internal chunk\n";
-    assert_eq!(tree(&tracing.ended(4).await), expected);
+        assert!(response.contains("chunked") && response.contains("\r\n2\r\n"), "{response}");
+        let expected = "server GET /x 200\n  internal chunk\n  internal chunk\n  internal chunk\n";
+        assert_eq!(tree(&tracing.ended(4).await), expected, "{setup:?}");
+    }
 }
 
 #[actix_web::test]
 async fn content_length_and_head_are_as_without_the_middleware() {
-    let tracing = Tracing::tracing_opentelemetry();
+    let tracing = Tracing::ours();
     let server = TestServer::start(&tracing, ServerTracing::new(), |app| {
         app.route("/x", web::to(|| async { "hello" })).route(
             "/stream",
@@ -332,73 +300,80 @@ async fn content_length_and_head_are_as_without_the_middleware() {
 #[actix_web::test]
 async fn early_drop_before_the_response_is_visible() {
     // 1. The handler waits for something that does not come. 2. The client leaves.
-    let tracing = Tracing::tracing_opentelemetry();
-    let (started, mut has_started) = mpsc::unbounded_channel();
-    let server = TestServer::start(&tracing, ServerTracing::new(), move |app| {
-        let started = started.clone();
-        app.route(
-            "/x",
-            web::get().to(move || {
-                started.send(()).unwrap();
-                std::future::pending::<HttpResponse>()
-            }),
-        );
-    });
+    for (setup, tracing) in Tracing::each() {
+        let (started, mut has_started) = mpsc::unbounded_channel();
+        let server = TestServer::start(&tracing, ServerTracing::new(), move |app| {
+            let started = started.clone();
+            app.route(
+                "/x",
+                web::get().to(move || {
+                    started.send(()).unwrap();
+                    std::future::pending::<HttpResponse>()
+                }),
+            );
+        });
 
-    let mut socket = connect(&server);
-    socket.write_all(b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
-    has_started.recv().await.unwrap();
-    drop(socket);
+        let mut socket = connect(&server);
+        socket.write_all(b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+        has_started.recv().await.unwrap();
+        drop(socket);
 
-    let spans = tracing.ended(1).await;
-    assert_eq!(tree(&spans), "server GET client_disconnect failed\n");
-    assert_eq!(attribute(&spans[0], "http.response.status_code"), None);
+        let spans = tracing.ended(1).await;
+        assert_eq!(tree(&spans), "server GET client_disconnect failed\n", "{setup:?}");
+        assert_eq!(attribute(&spans[0], "http.response.status_code"), None, "{setup:?}");
+    }
 }
 
 #[actix_web::test]
 async fn early_drop_within_the_body_is_visible() {
     // 1. The body has begun and waits. 2. The client leaves. 3. The next chunk cannot be written.
-    let tracing = Tracing::tracing_opentelemetry();
-    let server = TestServer::start(&tracing, ServerTracing::new(), |app| {
-        app.route(
-            "/x",
-            web::get().to(|| async {
-                let chunks = stream::unfold((), |()| async {
-                    actix_web::rt::task::yield_now().await;
-                    Some((Ok::<_, std::io::Error>(Bytes::from_static(&[b'x'; 4096])), ()))
-                });
-                HttpResponse::Ok().streaming(chunks)
-            }),
-        );
-    });
+    for (setup, tracing) in Tracing::each() {
+        let server = TestServer::start(&tracing, ServerTracing::new(), |app| {
+            app.route(
+                "/x",
+                web::get().to(|| async {
+                    let chunks = stream::unfold((), |()| async {
+                        actix_web::rt::task::yield_now().await;
+                        Some((Ok::<_, std::io::Error>(Bytes::from_static(&[b'x'; 4096])), ()))
+                    });
+                    HttpResponse::Ok().streaming(chunks)
+                }),
+            );
+        });
 
-    let mut socket = connect(&server);
-    socket.write_all(b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
-    let mut some = [0; 16384];
-    socket.read_exact(&mut some).unwrap();
-    socket.shutdown(Shutdown::Both).unwrap();
-    drop(socket);
+        let mut socket = connect(&server);
+        socket.write_all(b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+        let mut some = [0; 16384];
+        socket.read_exact(&mut some).unwrap();
+        socket.shutdown(Shutdown::Both).unwrap();
+        drop(socket);
 
-    let spans = tracing.ended(1).await;
-    assert_eq!(tree(&spans), "server GET /x 200 client_disconnect failed\n");
+        let spans = tracing.ended(1).await;
+        assert_eq!(tree(&spans), "server GET /x 200 client_disconnect failed\n", "{setup:?}");
+    }
 }
 
 #[actix_web::test]
 async fn failing_body_is_visible() {
-    let tracing = Tracing::tracing_opentelemetry();
-    let server = TestServer::start(&tracing, ServerTracing::new(), |app| {
-        app.route(
-            "/x",
-            web::get().to(|| async {
-                let chunks = [Ok(Bytes::from("a")), Err(std::io::Error::other("disk"))];
-                HttpResponse::Ok().streaming(stream::iter(chunks))
-            }),
+    for (setup, tracing) in Tracing::each() {
+        let server = TestServer::start(&tracing, ServerTracing::new(), |app| {
+            app.route(
+                "/x",
+                web::get().to(|| async {
+                    let chunks = [Ok(Bytes::from("a")), Err(std::io::Error::other("disk"))];
+                    HttpResponse::Ok().streaming(stream::iter(chunks))
+                }),
+            );
+        });
+
+        send(&server, "GET /x HTTP/1.1\nHost: h");
+
+        assert_eq!(
+            tree(&tracing.ended(1).await),
+            "server GET /x 200 response_body failed\n",
+            "{setup:?}"
         );
-    });
-
-    send(&server, "GET /x HTTP/1.1\nHost: h");
-
-    assert_eq!(tree(&tracing.ended(1).await), "server GET /x 200 response_body failed\n");
+    }
 }
 
 fn fail(where_: &str) -> Bytes {
@@ -407,26 +382,29 @@ fn fail(where_: &str) -> Bytes {
 
 #[actix_web::test]
 async fn panics_are_visible() {
-    let tracing = Tracing::tracing_opentelemetry();
-    let server = TestServer::start(&tracing, ServerTracing::new(), |app| {
-        app.route("/handler", web::get().to(|| async { fail("handler").len().to_string() })).route(
-            "/body",
-            web::get().to(|| async {
-                let chunks = [|| Bytes::from("a"), || fail("body")];
-                let chunks = chunks.into_iter().map(|chunk| Ok::<_, std::io::Error>(chunk()));
-                HttpResponse::Ok().streaming(stream::iter(chunks))
-            }),
-        );
-    });
+    for (setup, tracing) in Tracing::each() {
+        let server = TestServer::start(&tracing, ServerTracing::new(), |app| {
+            app.route("/handler", web::get().to(|| async { fail("handler").len().to_string() }))
+                .route(
+                    "/body",
+                    web::get().to(|| async {
+                        let chunks = [|| Bytes::from("a"), || fail("body")];
+                        let chunks =
+                            chunks.into_iter().map(|chunk| Ok::<_, std::io::Error>(chunk()));
+                        HttpResponse::Ok().streaming(stream::iter(chunks))
+                    }),
+                );
+        });
 
-    for (path, expected) in [
-        ("/handler", "server GET panic failed\n"),
-        ("/body", "server GET /body 200 panic failed\n"),
-    ] {
-        let before = tracing.ended(0).await.len();
-        send(&server, &format!("GET {path} HTTP/1.1\nHost: h"));
-        let spans = tracing.ended(before + 1).await;
-        assert_eq!(tree(&spans[before..]), expected, "{path}");
+        for (path, expected) in [
+            ("/handler", "server GET panic failed\n"),
+            ("/body", "server GET /body 200 panic failed\n"),
+        ] {
+            let before = tracing.ended(0).await.len();
+            send(&server, &format!("GET {path} HTTP/1.1\nHost: h"));
+            let spans = tracing.ended(before + 1).await;
+            assert_eq!(tree(&spans[before..]), expected, "{setup:?} {path}");
+        }
     }
 }
 
@@ -434,43 +412,69 @@ async fn panics_are_visible() {
 async fn handshake_of_an_upgrade_ends_the_span() {
     // 1. The server switches protocols; the body that is the new protocol does not end.
     // 2. The span ends nevertheless.
-    let tracing = Tracing::tracing_opentelemetry();
-    let server = TestServer::start(&tracing, ServerTracing::new(), |app| {
-        app.route(
-            "/ws",
-            web::get().to(|_: HttpRequest| async {
-                HttpResponse::SwitchingProtocols()
-                    .upgrade("websocket")
-                    .streaming(stream::pending::<Result<Bytes, std::io::Error>>())
-            }),
-        );
-    });
+    for (setup, tracing) in Tracing::each() {
+        let server = TestServer::start(&tracing, ServerTracing::new(), |app| {
+            app.route(
+                "/ws",
+                web::get().to(|_: HttpRequest| async {
+                    HttpResponse::SwitchingProtocols()
+                        .upgrade("websocket")
+                        .streaming(stream::pending::<Result<Bytes, std::io::Error>>())
+                }),
+            );
+        });
 
-    let mut socket = connect(&server);
-    let head = "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
-    socket.write_all(head.as_bytes()).unwrap();
+        let mut socket = connect(&server);
+        let head =
+            "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+        socket.write_all(head.as_bytes()).unwrap();
 
-    assert_eq!(tree(&tracing.ended(1).await), "server GET /ws 101\n");
-    drop(socket);
+        assert_eq!(tree(&tracing.ended(1).await), "server GET /ws 101\n", "{setup:?}");
+        drop(socket);
+    }
 }
 
 #[actix_web::test]
 async fn scope_and_resource_can_be_wrapped() {
-    let tracing = Tracing::tracing_opentelemetry();
-    let outer = ServerTracing::new().filter(|_| false);
-    let server = TestServer::start(&tracing, outer, |app| {
-        app.service(
-            web::scope("/scope")
-                .wrap(ServerTracing::new())
-                .route("/{id}", web::get().to(HttpResponse::Ok)),
-        )
-        .service(web::resource("/resource/{id}").wrap(ServerTracing::new()).to(HttpResponse::Ok));
-    });
+    for (setup, tracing) in Tracing::each() {
+        let outer = ServerTracing::new().filter(|_| false);
+        let server = TestServer::start(&tracing, outer, |app| {
+            app.service(
+                web::scope("/scope")
+                    .wrap(ServerTracing::new())
+                    .route("/{id}", web::get().to(HttpResponse::Ok)),
+            )
+            .service(
+                web::resource("/resource/{id}").wrap(ServerTracing::new()).to(HttpResponse::Ok),
+            );
+        });
 
-    send(&server, "GET /scope/1 HTTP/1.1\nHost: h");
-    send(&server, "GET /resource/1 HTTP/1.1\nHost: h");
-    send(&server, "GET /scope/1/2 HTTP/1.1\nHost: h");
+        send(&server, "GET /scope/1 HTTP/1.1\nHost: h");
+        send(&server, "GET /resource/1 HTTP/1.1\nHost: h");
+        send(&server, "GET /scope/1/2 HTTP/1.1\nHost: h");
 
-    let expected = "server GET /scope/{id} 200\nserver GET /resource/{id} 200\nserver GET 404\n";
-    assert_eq!(tree(&tracing.ended(3).await), expected);
+        let expected =
+            "server GET /scope/{id} 200\nserver GET /resource/{id} 200\nserver GET 404\n";
+        assert_eq!(tree(&tracing.ended(3).await), expected, "{setup:?}");
+    }
+}
+
+#[actix_web::test]
+async fn middleware_below_middleware_has_the_outer_span_as_its_parent() {
+    for (setup, tracing) in Tracing::each() {
+        let server = TestServer::start(&tracing, ServerTracing::new(), |app| {
+            app.service(
+                web::scope("/scope")
+                    .wrap(ServerTracing::new())
+                    .route("/{id}", web::get().to(HttpResponse::Ok)),
+            );
+        });
+
+        let expected = "server GET /scope/{id} 200\n  server GET /scope/{id} 200\n";
+        for (sent, baggage) in [(1, ""), (2, "\nbaggage: user=a")] {
+            send(&server, &format!("GET /scope/1 HTTP/1.1\nHost: h{baggage}"));
+            let spans = tracing.ended(2 * sent).await;
+            assert_eq!(tree(&spans), expected.repeat(sent), "{setup:?}");
+        }
+    }
 }

@@ -3,26 +3,25 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
-use actix_web::web::ServiceConfig;
-use actix_web::{App, HttpServer};
 use opentelemetry::Value;
 use opentelemetry::trace::{Status, TracerProvider as _};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{
-    RandomIdGenerator, Sampler, SdkTracerProvider, SpanData, SpanExporter,
+    RandomIdGenerator, Sampler, SdkTracer, SdkTracerProvider, SpanData, SpanExporter,
 };
-use spanbridge::ServerTracing;
+use spanbridge::{BridgeLayer, Stats, TracingGuard};
 use tokio::sync::Notify;
-use tracing::Dispatch;
 use tracing::dispatcher::DefaultGuard;
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing::subscriber::NoSubscriber;
+use tracing::{Dispatch, Level, Subscriber};
+use tracing_opentelemetry::OpenTelemetryLayer;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::{Layer as _, Registry};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{Layer as _, Registry, reload};
 
 /// Collects finished spans. Clones share what they collected.
 #[derive(Clone, Debug, Default)]
@@ -39,72 +38,172 @@ impl SpanExporter for Recorder {
     }
 }
 
+/// Which layers a test's subscriber is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Setup {
+    /// Our layer alone.
+    Ours,
+    /// Our layer beside one that sees everything, with a per-layer filter that lets spans through.
+    OursBesideAnother,
+    /// Our layer, below a filter for the whole subscriber.
+    OursBelowEnvFilter,
+    /// Our layer, where it cannot be reached from the subscriber.
+    OursBehindReload,
+    /// Our layer and tracing-opentelemetry's on one registry.
+    Both,
+    /// tracing-opentelemetry's layer in place of ours.
+    Theirs,
+    /// No layer at all.
+    Nothing,
+}
+
+impl Setup {
+    /// All in which spans are recorded.
+    pub(crate) const RECORDING: [Self; 6] = [
+        Self::Ours,
+        Self::OursBesideAnother,
+        Self::OursBelowEnvFilter,
+        Self::OursBehindReload,
+        Self::Both,
+        Self::Theirs,
+    ];
+}
+
+/// How the spans of some targets are kept from the layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hidden {
+    /// By a filter for the whole subscriber: the span is disabled.
+    FromAll,
+    /// By the layer's own filter, and no other layer wants them: the span is disabled too.
+    ByTheOnlyFilter,
+    /// By the layer's own filter; another layer sees them.
+    FromTheLayer,
+}
+
+impl Hidden {
+    pub(crate) const ALL: [Self; 3] = [Self::FromAll, Self::ByTheOnlyFilter, Self::FromTheLayer];
+}
+
+/// A layer that sees every span and event, and does nothing.
+struct Another;
+
+impl<S: Subscriber> tracing_subscriber::Layer<S> for Another {}
+
 /// One test's subscriber and what it recorded.
 ///
 /// The subscriber is the default of the test's thread and of the threads of its servers, so tests
 /// run side by side.
 #[derive(Clone)]
 pub(crate) struct Tracing {
-    dispatch: Dispatch,
+    pub dispatch: Dispatch,
     recorder: Recorder,
+    /// What tracing-opentelemetry's layer recorded where ours is installed too.
+    beside: Recorder,
+    guard: Option<Arc<TracingGuard>>,
     // Shut down with the last clone.
     _provider: Option<SdkTracerProvider>,
 }
 
 impl Tracing {
-    /// All spans, made by tracing-opentelemetry's layer.
-    pub(crate) fn tracing_opentelemetry() -> Self {
-        Self::with_sampler(
-            Sampler::ParentBased(Box::new(Sampler::AlwaysOn)),
-            Targets::new().with_default(tracing::Level::TRACE),
-        )
+    /// All spans, made by our layer alone.
+    pub(crate) fn ours() -> Self {
+        Self::new(Setup::Ours)
     }
 
-    /// The same, but nothing is sampled unless the caller's span is.
-    pub(crate) fn unsampled() -> Self {
-        Self::with_sampler(
-            Sampler::ParentBased(Box::new(Sampler::AlwaysOff)),
-            Targets::new().with_default(tracing::Level::TRACE),
-        )
+    /// All spans, made by what `setup` says.
+    pub(crate) fn new(setup: Setup) -> Self {
+        Self::with_sampler(setup, Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
     }
 
-    /// The same, but without the spans of `target`.
-    pub(crate) fn without_target(target: &str) -> Self {
-        Self::with_sampler(
-            Sampler::ParentBased(Box::new(Sampler::AlwaysOn)),
-            Targets::new()
-                .with_default(tracing::Level::TRACE)
-                .with_target(target, LevelFilter::OFF),
-        )
+    /// One for each setup in which spans are recorded.
+    pub(crate) fn each() -> impl Iterator<Item = (Setup, Self)> {
+        Setup::RECORDING.into_iter().map(|setup| (setup, Self::new(setup)))
+    }
+
+    /// One for each setup, but nothing is sampled unless the caller's span is.
+    pub(crate) fn each_unsampled() -> impl Iterator<Item = (Setup, Self)> {
+        Setup::RECORDING.into_iter().map(|setup| (setup, Self::unsampled(setup)))
+    }
+
+    /// Nothing is sampled unless the caller's span is.
+    pub(crate) fn unsampled(setup: Setup) -> Self {
+        Self::with_sampler(setup, Sampler::ParentBased(Box::new(Sampler::AlwaysOff)))
     }
 
     /// No layer at all.
     pub(crate) fn none() -> Self {
-        Self {
-            dispatch: Dispatch::new(tracing::subscriber::NoSubscriber::default()),
-            recorder: Recorder::default(),
-            _provider: None,
-        }
+        Self::new(Setup::Nothing)
     }
 
-    fn with_sampler(sampler: Sampler, targets: Targets) -> Self {
+    /// Spans as `sampler` says, made by what `setup` says.
+    pub(crate) fn with_sampler(setup: Setup, sampler: Sampler) -> Self {
+        let registry = Registry::default();
+        let info = || EnvFilter::new("info");
+        let (recorder, beside) = (Recorder::default(), Recorder::default());
+        let (mut guard, mut provider) = (None, None);
+        let mut ours = || {
+            let (layer, made) = ours(&recorder, sampler.clone());
+            guard = Some(Arc::new(made));
+            layer
+        };
+        let dispatch = match setup {
+            Setup::Ours => Dispatch::new(registry.with(ours())),
+            Setup::OursBesideAnother => {
+                Dispatch::new(registry.with(Another).with(ours().with_filter(info())))
+            }
+            Setup::OursBelowEnvFilter => Dispatch::new(registry.with(ours()).with(info())),
+            Setup::OursBehindReload => Dispatch::new(registry.with(reload::Layer::new(ours()).0)),
+            Setup::Both => {
+                let (theirs, made) = theirs(&beside, sampler.clone());
+                provider = Some(made);
+                Dispatch::new(registry.with(ours()).with(theirs))
+            }
+            Setup::Theirs => {
+                let (theirs, made) = theirs(&recorder, sampler);
+                provider = Some(made);
+                Dispatch::new(registry.with(theirs))
+            }
+            Setup::Nothing => Dispatch::new(NoSubscriber::default()),
+        };
+        Self { dispatch, recorder, beside, guard, _provider: provider }
+    }
+
+    /// Our layer, or tracing-opentelemetry's, without the spans of `target`.
+    pub(crate) fn without_target(target: &str, setup: Setup, hidden: Hidden) -> Self {
+        Self::hiding(target, setup, hidden, Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
+    }
+
+    /// The same, with a sampler.
+    pub(crate) fn hiding(target: &str, setup: Setup, hidden: Hidden, sampler: Sampler) -> Self {
         let recorder = Recorder::default();
-        let provider = SdkTracerProvider::builder()
-            .with_sampler(sampler)
-            .with_id_generator(RandomIdGenerator::default())
-            .with_simple_exporter(recorder.clone())
-            .build();
-        let layer = tracing_opentelemetry::layer()
-            .with_tracer(provider.tracer("test"))
-            .with_location(false)
-            .with_threads(false)
-            .with_tracked_inactivity(false)
-            .with_target(false);
-        Self {
-            dispatch: Dispatch::new(Registry::default().with(layer.with_filter(targets))),
-            recorder,
-            _provider: Some(provider),
-        }
+        let filter =
+            Targets::new().with_default(Level::TRACE).with_target(target, LevelFilter::OFF);
+        let (mut guard, mut provider) = (None, None);
+        let layer = match setup {
+            Setup::Ours => {
+                let (ours, made) = ours(&recorder, sampler);
+                guard = Some(Arc::new(made));
+                ours.boxed()
+            }
+            Setup::Theirs => {
+                let (theirs, made) = theirs(&recorder, sampler);
+                provider = Some(made);
+                theirs.boxed()
+            }
+            other => panic!("{other:?} is not among those that hide"),
+        };
+        let registry = Registry::default();
+        let dispatch = match hidden {
+            Hidden::FromAll => Dispatch::new(registry.with(layer).with(filter)),
+            Hidden::ByTheOnlyFilter => {
+                let filter = EnvFilter::new(format!("trace,{target}=off"));
+                Dispatch::new(registry.with(layer.with_filter(filter)))
+            }
+            Hidden::FromTheLayer => {
+                Dispatch::new(registry.with(layer.with_filter(filter)).with(Another))
+            }
+        };
+        Self { dispatch, recorder, beside: Recorder::default(), guard, _provider: provider }
     }
 
     /// Makes the subscriber this thread's default.
@@ -112,105 +211,132 @@ impl Tracing {
         tracing::dispatcher::set_default(&self.dispatch)
     }
 
-    /// Waits until `count` spans have ended, and gives all that have, in order of their start.
+    /// Waits until `count` spans have ended, and gives all that have: parents before their
+    /// children, otherwise in order of their start.
     pub(crate) async fn ended(&self, count: usize) -> Vec<SpanData> {
+        self.recorder.ended(count).await
+    }
+
+    /// The same for tracing-opentelemetry's layer beside ours.
+    pub(crate) async fn ended_beside(&self, count: usize) -> Vec<SpanData> {
+        self.beside.ended(count).await
+    }
+
+    /// What has ended so far, as [`tree`] prints it.
+    pub(crate) fn tree(&self) -> String {
+        if let Some(guard) = &self.guard {
+            guard.force_flush(PATIENCE).unwrap();
+        }
+        let spans = [&self.recorder, &self.beside].map(|recorder| recorder.spans());
+        tree(&spans.concat())
+    }
+
+    /// What our layer counted.
+    pub(crate) fn stats(&self) -> Stats {
+        self.guard.as_ref().map(|guard| guard.stats()).unwrap_or_default()
+    }
+}
+
+/// Long enough for everything; a test that would hang fails instead.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+impl Recorder {
+    fn spans(&self) -> Vec<SpanData> {
+        self.spans.lock().unwrap().clone()
+    }
+
+    async fn ended(&self, count: usize) -> Vec<SpanData> {
         let wait = async {
             loop {
-                let grown = self.recorder.grown.notified();
-                let mut spans = self.recorder.spans.lock().unwrap().clone();
+                let grown = self.grown.notified();
+                let spans = self.spans();
                 if spans.len() >= count {
-                    spans.sort_by_key(|span| span.start_time);
                     return spans;
                 }
                 grown.await;
             }
         };
-        let waited = tokio::time::timeout(Duration::from_secs(10), wait).await;
-        waited.unwrap_or_else(|_| panic!("fewer than {count} spans:\n{}", self.tree()))
-    }
-
-    /// What has ended so far, as [`tree`] prints it.
-    pub(crate) fn tree(&self) -> String {
-        tree(&self.recorder.spans.lock().unwrap())
+        let waited = tokio::time::timeout(PATIENCE, wait).await;
+        let Ok(spans) = waited else {
+            panic!("fewer than {count} spans:\n{}", tree(&self.spans()))
+        };
+        in_tree_order(&spans).into_iter().map(|(_, span)| span.clone()).collect()
     }
 }
 
-/// A server on a loopback port, stopped when dropped.
-pub(crate) struct TestServer {
-    pub address: SocketAddr,
-    handle: ServerHandle,
+/// Our layer, whose worker looks for closed spans all the time, so that nobody has to ask it to.
+fn ours(recorder: &Recorder, sampler: Sampler) -> (BridgeLayer, TracingGuard) {
+    spanbridge::layer()
+        .with_exporter(recorder.clone())
+        .with_sampler(sampler)
+        .with_location(false)
+        .with_target(false)
+        .with_schedule_delay(Duration::from_millis(1))
+        .build()
 }
 
-impl TestServer {
-    /// Serves what `configure` adds, below `middleware`; spans go to `tracing`.
-    pub(crate) fn start<C>(tracing: &Tracing, middleware: ServerTracing, configure: C) -> Self
-    where
-        C: Fn(&mut ServiceConfig) + Send + Clone + 'static,
-    {
-        let dispatch = tracing.dispatch.clone();
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let address = listener.local_addr().unwrap();
-        let (send_handle, handle) = std::sync::mpsc::channel();
-        // On a thread of its own, so that tests may block theirs.
-        std::thread::spawn(move || {
-            let server = HttpServer::new(move || {
-                // Runs on the worker's thread, which is this server's alone.
-                std::mem::forget(tracing::dispatcher::set_default(&dispatch));
-                App::new().configure(configure.clone()).wrap(middleware.clone())
-            });
-            // Not half-closed: a client that closes its side has left.
-            let server = server.h1_allow_half_closed(false).workers(1).disable_signals();
-            let server = server.listen(listener).unwrap();
-            actix_web::rt::System::new().block_on(async move {
-                let server = server.run();
-                send_handle.send(server.handle()).unwrap();
-                server.await.unwrap();
-            });
-        });
-        Self { address, handle: handle.recv().unwrap() }
-    }
-
-    pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
-    }
+fn theirs<S>(
+    recorder: &Recorder,
+    sampler: Sampler,
+) -> (OpenTelemetryLayer<S, SdkTracer>, SdkTracerProvider)
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let provider = SdkTracerProvider::builder()
+        .with_sampler(sampler)
+        .with_id_generator(RandomIdGenerator::default())
+        .with_simple_exporter(recorder.clone())
+        .build();
+    let layer = tracing_opentelemetry::layer()
+        .with_tracer(provider.tracer("test"))
+        .with_location(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
+        .with_target(false);
+    (layer, provider)
 }
 
-impl Drop for TestServer {
-    fn drop(&mut self) {
-        // Told to stop at once; nobody waits.
-        drop(self.handle.stop(false));
-    }
-}
-
-/// The spans as indented lines, children below their parents, in order of their start.
+/// The spans as indented lines, children below their parents, otherwise in order of their start.
 pub(crate) fn tree(spans: &[SpanData]) -> String {
-    let mut spans: Vec<_> = spans.iter().collect();
-    spans.sort_by_key(|span| span.start_time);
-    let ids: HashSet<_> = spans.iter().map(|span| span.span_context.span_id()).collect();
     let mut out = String::new();
-    for root in &spans {
-        if !ids.contains(&root.parent_span_id) {
-            write_subtree(&spans, root, 0, &mut out);
+    for (depth, span) in in_tree_order(spans) {
+        let (indent, kind) = ("  ".repeat(depth), format!("{:?}", span.span_kind).to_lowercase());
+        write!(out, "{indent}{kind} {}", span.name).unwrap();
+        for key in ["http.response.status_code", "error.type"] {
+            if let Some(value) = attribute(span, key) {
+                write!(out, " {}", value.as_str()).unwrap();
+            }
         }
+        if span.status != Status::Unset {
+            out.push_str(" failed");
+        }
+        out.push('\n');
     }
     out
 }
 
-fn write_subtree(spans: &[&SpanData], span: &SpanData, depth: usize, out: &mut String) {
-    let (indent, kind) = ("  ".repeat(depth), format!("{:?}", span.span_kind).to_lowercase());
-    write!(out, "{indent}{kind} {}", span.name).unwrap();
-    for key in ["http.response.status_code", "error.type"] {
-        if let Some(value) = attribute(span, key) {
-            write!(out, " {}", value.as_str()).unwrap();
-        }
+/// Each span after its parent, with the number of its ancestors among them.
+fn in_tree_order(spans: &[SpanData]) -> Vec<(usize, &SpanData)> {
+    let mut spans: Vec<_> = spans.iter().collect();
+    spans.sort_by_key(|span| span.start_time);
+    let ids: HashSet<_> = spans.iter().map(|span| span.span_context.span_id()).collect();
+    let mut ordered = Vec::new();
+    for root in spans.iter().filter(|span| !ids.contains(&span.parent_span_id)) {
+        add_subtree(&spans, root, 0, &mut ordered);
     }
-    if span.status != Status::Unset {
-        out.push_str(" failed");
-    }
-    out.push('\n');
+    ordered
+}
+
+fn add_subtree<'a>(
+    spans: &[&'a SpanData],
+    span: &'a SpanData,
+    depth: usize,
+    ordered: &mut Vec<(usize, &'a SpanData)>,
+) {
+    ordered.push((depth, span));
     for child in spans {
         if child.parent_span_id == span.span_context.span_id() {
-            write_subtree(spans, child, depth + 1, out);
+            add_subtree(spans, child, depth + 1, ordered);
         }
     }
 }

@@ -14,7 +14,6 @@ use spanbridge::{LayerBuilder, Stats, TracingGuard};
 use tracing::{Dispatch, Span, dispatcher, info_span};
 use tracing_subscriber::prelude::*;
 
-use crate::support::http_client;
 use crate::support::otlp_receiver::{OtlpReceiver, Protocol};
 
 /// For what must happen, but not at once on a busy machine.
@@ -131,7 +130,6 @@ impl SpanExporter for Otlp {
                 .build(),
             Protocol::Http => builder
                 .with_http()
-                .with_http_client(http_client::plain(self.timeout))
                 .with_endpoint(&self.endpoint)
                 .with_timeout(self.timeout)
                 .with_retry_policy(retries)

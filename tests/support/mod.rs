@@ -2,6 +2,4 @@
 //!
 //! Tests say `mod support;`, examples `#[path = "../../tests/support/mod.rs"] mod support;`.
 
-#[cfg(feature = "otlp-http")]
-pub(crate) mod http_client;
 pub(crate) mod otlp_receiver;

@@ -203,14 +203,15 @@ fn samplers_have_their_names() {
 #[test]
 fn samplers_become_the_sdks() {
     let cases = [
-        (SamplerSetting::PARENT_BASED_ON, "ParentBased(AlwaysOn)"),
-        (SamplerSetting::PARENT_BASED_OFF, "ParentBased(AlwaysOff)"),
-        (SamplerSetting::from_rate_per_million(0), "ParentBased(AlwaysOff)"),
-        (SamplerSetting::from_rate_per_million(250_000), "ParentBased(TraceIdRatioBased(0.25))"),
-        (SamplerSetting { is_parent_based: false, root: RootSampler::AlwaysOn }, "AlwaysOn"),
+        (SamplerSetting::PARENT_BASED_ON, true, "AlwaysOn"),
+        (SamplerSetting::PARENT_BASED_OFF, true, "AlwaysOff"),
+        (SamplerSetting::from_rate_per_million(0), true, "AlwaysOff"),
+        (SamplerSetting::from_rate_per_million(250_000), true, "TraceIdRatioBased(0.25)"),
+        (SamplerSetting { is_parent_based: false, root: RootSampler::AlwaysOn }, false, "AlwaysOn"),
     ];
-    for (setting, expected) in cases {
-        assert_eq!(format!("{:?}", setting.to_sdk()), expected);
+    for (setting, is_parent_based, root) in cases {
+        assert_eq!(setting.is_parent_based, is_parent_based);
+        assert_eq!(format!("{:?}", setting.root.to_sdk()), root);
     }
 }
 
