@@ -39,11 +39,13 @@ pub(crate) struct TcpAddress {
 
 impl TcpAddress {
     /// Whether the connection is encrypted.
+    #[cfg(any(feature = "otlp-http", test))]
     pub(crate) fn is_tls(&self) -> bool {
         self.is_tls
     }
 
     /// The URL to send spans to with `protocol`.
+    #[cfg(any(feature = "otlp-grpc", feature = "otlp-http", test))]
     pub(crate) fn url(&self, protocol: Protocol) -> String {
         let scheme = if self.is_tls { "https" } else { "http" };
         let port = self.port.unwrap_or_else(|| protocol.default_port());

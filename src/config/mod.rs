@@ -239,6 +239,7 @@ pub(crate) enum Protocol {
 }
 
 impl Protocol {
+    #[cfg(any(feature = "otlp-grpc", feature = "otlp-http", test))]
     fn default_port(self) -> u16 {
         match self {
             Self::Grpc => 4317,
