@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+#[cfg(any(feature = "otlp-grpc", feature = "otlp-http", test))]
+use super::Protocol;
 use super::{
-    Protocol,
     error::FieldError,
     kinds::{ENDPOINT, URL},
     quote::Quoted,

@@ -66,10 +66,8 @@ use opentelemetry::baggage::BaggageExt as _;
 use opentelemetry::trace::{SpanContext, TraceContextExt as _};
 
 pub use self::baggage::BaggagePropagator;
-#[cfg(any(feature = "awc", test))]
-pub(crate) use self::carrier::Field;
-#[cfg(any(feature = "actix-web", test))]
-pub(crate) use self::carrier::HeaderLines;
+#[cfg(any(feature = "actix-web", feature = "awc", test))]
+pub(crate) use self::carrier::{Field, HeaderLines};
 #[cfg(any(feature = "actix-web", feature = "awc"))]
 pub use self::carrier::{HeaderExtractor, HeaderInjector};
 #[cfg(any(feature = "actix-web", feature = "awc"))]
