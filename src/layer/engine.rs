@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use opentelemetry::trace::TraceContextExt as _;
@@ -19,6 +19,7 @@ use crate::layer::clock::Clock;
 use crate::layer::encoding::ValueLimits;
 use crate::layer::record::{Body, Identity, Slot, State};
 use crate::layer::sampling::{Decider, Question};
+use crate::layer::slots::Slots;
 use crate::layer::table::Table;
 use crate::layer::thread::{ThreadShared, asking, ids_without_thread, with_local};
 use crate::propagation::{Carried, RawTraceState, TraceParent};
@@ -225,7 +226,7 @@ impl Engine {
     #[inline]
     pub(super) fn release(&self, free: &mut Vec<u32>, at: u32) {
         free.push(at);
-        let batch = self.slots.batch;
+        let batch = self.slots.batch();
         if free.len() >= 2 * batch {
             self.slots.give_back(free.drain(..batch));
         }
@@ -597,60 +598,4 @@ fn parent_context(body: &Body) -> opentelemetry::Context {
 
 fn registry_address(dispatch: &Dispatch) -> usize {
     dispatch.downcast_ref::<Registry>().map_or(0, |registry| std::ptr::from_ref(registry).addr())
-}
-
-/// Slots in segments that are made when they are needed and never freed before the engine.
-#[derive(Debug)]
-struct Slots {
-    segments: Box<[OnceLock<Box<[Slot]>>]>,
-    pool: Mutex<Pool>,
-    max: u32,
-    /// Slots that a thread takes from the pool, or gives back, in one go.
-    batch: usize,
-}
-
-#[derive(Debug, Default)]
-struct Pool {
-    free: Vec<u32>,
-    /// The first slot that was never used.
-    next: u32,
-}
-
-const SEGMENT: usize = 256;
-const MAX_SLOT_BATCH: usize = 32;
-
-impl Slots {
-    fn new(max_live: usize) -> Self {
-        let max = u32::try_from(max_live).unwrap_or(u32::MAX);
-        let segments = (max as usize).div_ceil(SEGMENT);
-        Self {
-            segments: std::iter::repeat_with(OnceLock::new).take(segments).collect(),
-            pool: Mutex::default(),
-            max,
-            // A small limit must not be eaten up by what idle threads keep.
-            batch: (max_live / 1024).clamp(1, MAX_SLOT_BATCH),
-        }
-    }
-
-    #[inline]
-    fn get(&self, at: u32) -> &Slot {
-        let segment = self.segments[at as usize / SEGMENT]
-            .get_or_init(|| std::iter::repeat_with(Slot::default).take(SEGMENT).collect());
-        &segment[at as usize % SEGMENT]
-    }
-
-    fn refill(&self, free: &mut Vec<u32>) {
-        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        let from = pool.free.len().saturating_sub(self.batch);
-        free.extend(pool.free.drain(from..));
-        if free.is_empty() {
-            let end = self.max.min(pool.next + self.batch as u32);
-            free.extend((pool.next..end).rev());
-            pool.next = end;
-        }
-    }
-
-    fn give_back(&self, slots: impl Iterator<Item = u32>) {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner).free.extend(slots);
-    }
 }

@@ -10,11 +10,12 @@ mod engine;
 mod lookup;
 mod record;
 mod sampling;
+mod slots;
 mod table;
 mod thread;
 mod visit;
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use opentelemetry::Context as OtelContext;
 use opentelemetry::trace::{Link, TraceContextExt as _, TraceState};
@@ -114,6 +115,20 @@ impl BridgeLayer {
         Found::Entry
     }
 
+    /// The body of a span that starts now, in a slot that nobody else knows yet.
+    fn begin<'a>(
+        &self,
+        slot: &'a Slot,
+        attrs: &Attributes<'_>,
+        thread: u32,
+    ) -> MutexGuard<'a, Body> {
+        let mut body = slot.prepare();
+        body.metadata = Some(attrs.metadata());
+        body.thread = thread;
+        body.start = self.engine.clock.now();
+        body
+    }
+
     fn start_child(&self, attrs: &Attributes<'_>, id: u64, parent: &Slot, parent_id: u64) {
         let engine = &self.engine;
         let Some(identity) = engine.resolve(parent, parent_id) else { return };
@@ -137,10 +152,7 @@ impl BridgeLayer {
         });
         let Some(Some((at, thread))) = taken else { return };
         let slot = engine.slot(at);
-        let mut body = slot.prepare();
-        body.metadata = Some(attrs.metadata());
-        body.thread = thread;
-        body.start = engine.clock.now();
+        let mut body = self.begin(slot, attrs, thread);
         body.parent = Parent {
             trace_id: identity.trace_id,
             span_id: identity.span_id,
@@ -178,10 +190,7 @@ impl BridgeLayer {
         if pending.is_some() {
             take_pending_parent();
         }
-        let mut body = slot.prepare();
-        body.metadata = Some(attrs.metadata());
-        body.thread = thread;
-        body.start = engine.clock.now();
+        let mut body = self.begin(slot, attrs, thread);
         let is_given = pending.is_some();
         match pending {
             Some(carried) => {
