@@ -79,7 +79,7 @@ fn for_each_stale_name(settings: &Settings, carried: &Carried, mut f: impl FnMut
 /// The W3C headers.
 fn inject_w3c(carried: &Carried, headers: &mut HeaderMap) {
     propagation::inject(carried, |field, value| {
-        if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+        if let Some(value) = value.and_then(|value| HeaderValue::from_bytes(value).ok()) {
             headers.insert(field.header_name().clone(), value);
         }
     });

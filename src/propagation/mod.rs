@@ -136,16 +136,18 @@ pub(crate) fn extract(headers: &impl HeaderLines) -> Carried {
 }
 
 /// Calls `set` once for each [`Field`]: with the value to send, or with `None` if there is nothing
-/// to send, so that a header left over from another message can be removed.
+/// to send, so that a header left over from another message can be removed. Values are visible
+/// ASCII, with spaces and tabs.
 ///
 /// Does not allocate, unless there is baggage.
 #[cfg(any(feature = "actix-web", feature = "awc", test))]
-pub(crate) fn inject(carried: &Carried, mut set: impl FnMut(Field, Option<&str>)) {
+pub(crate) fn inject(carried: &Carried, mut set: impl FnMut(Field, Option<&[u8]>)) {
     let formatted = carried.parent.map(|parent| parent.format());
-    set(Field::TraceParent, formatted.as_ref().map(trace_context::as_text));
+    set(Field::TraceParent, formatted.as_ref().map(<[u8; _]>::as_slice));
     let raw = carried.entries.as_ref().and_then(|cx| cx.get::<RawTraceState>());
-    let raw = raw.map(|raw| &*raw.0).filter(|text| formatted.is_some() && !text.is_empty());
+    let raw =
+        raw.map(|raw| raw.0.as_bytes()).filter(|text| formatted.is_some() && !text.is_empty());
     set(Field::TraceState, raw);
     let baggage = carried.entries.as_ref().and_then(baggage::outgoing);
-    set(Field::Baggage, baggage.as_deref());
+    set(Field::Baggage, baggage.as_deref().map(str::as_bytes));
 }

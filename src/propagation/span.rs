@@ -60,13 +60,12 @@ pub fn inject_span(span: &Span, headers: &mut HeaderMap) {
 
 pub(super) fn inject_into(carried: &Carried, headers: &mut HeaderMap) {
     inject(carried, |field, value| {
-        match value.and_then(|value| HeaderValue::from_str(value).ok()) {
-            Some(value) => {
-                headers.insert(field.header_name().clone(), value);
-            }
-            None => {
-                headers.remove(field.header_name());
-            }
+        let name = field.header_name();
+        match value.and_then(|value| HeaderValue::from_bytes(value).ok()) {
+            Some(value) => drop(headers.insert(name.clone(), value)),
+            // A look costs less than a removal of nothing.
+            None if headers.contains_key(name) => drop(headers.remove(name)),
+            None => {}
         }
     });
 }
