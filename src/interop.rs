@@ -34,23 +34,19 @@ pub(crate) fn start_with_parent(
     has_parent: bool,
     make: impl FnOnce() -> Span,
 ) -> Started {
-    let (parent, entries) = (carried.parent, carried.entries.clone());
-    let keeps_parent = has_parent && parent.is_none();
-    let (span, left) = layer::with_pending_parent(carried, make);
-    let Some(carried) = left else {
-        // Our layer has it.
-        let carried = || Carried { parent, entries: entries.clone() };
-        let is_foreign = set_foreign_parent(&span, keeps_parent, carried);
-        // Values are for code that knows nothing of `tracing`; the span is put with them so that
-        // such code does not take the caller's span for ours.
-        let attach = entries.map(|entries| {
+    let keeps_parent = has_parent && carried.parent.is_none();
+    let (span, is_taken) = layer::with_pending_parent(&carried, make);
+    let is_foreign = set_foreign_parent(&span, keeps_parent, &carried);
+    if is_taken {
+        // Our layer has it. Values are for code that knows nothing of `tracing`; the span is put
+        // with them so that such code does not take the caller's span for ours.
+        let attach = carried.entries.map(|entries| {
             let cx = context(&span);
             let sc = cx.span().span_context().clone();
             entries.with_remote_span_context(sc)
         });
         return Started { span, attach, is_foreign };
-    };
-    let is_foreign = set_foreign_parent(&span, keeps_parent, || carried.clone());
+    }
     // Setting the parent also succeeds where a per-layer filter keeps the span from that layer.
     #[cfg(feature = "tracing-opentelemetry")]
     if is_foreign && Foreign::context(&span).has_active_span() {
@@ -63,7 +59,7 @@ pub(crate) fn start_with_parent(
 /// Hands what is carried to tracing-opentelemetry's layer too, unless the span keeps the parent
 /// that it has. False if that layer is not there.
 #[cfg(feature = "tracing-opentelemetry")]
-fn set_foreign_parent(span: &Span, keeps_parent: bool, carried: impl FnOnce() -> Carried) -> bool {
+fn set_foreign_parent(span: &Span, keeps_parent: bool, carried: &Carried) -> bool {
     if span.is_disabled() {
         return false;
     }
@@ -73,13 +69,12 @@ fn set_foreign_parent(span: &Span, keeps_parent: bool, carried: impl FnOnce() ->
     if Foreign::set_parent(span, Context::new()).is_err() {
         return false;
     }
-    let carried = carried();
     // The empty parent, which has been set already, costs less to make.
-    carried.is_empty() || Foreign::set_parent(span, carried.into_context()).is_ok()
+    carried.is_empty() || Foreign::set_parent(span, carried.clone().into_context()).is_ok()
 }
 
 #[cfg(not(feature = "tracing-opentelemetry"))]
-fn set_foreign_parent(_: &Span, _: bool, _: impl FnOnce() -> Carried) -> bool {
+fn set_foreign_parent(_: &Span, _: bool, _: &Carried) -> bool {
     false
 }
 

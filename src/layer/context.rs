@@ -95,12 +95,10 @@ impl Engine {
     ) -> Result<(), SetParentError> {
         let (_, slot) = self.find(id).ok_or(SetParentError::LayerNotFound)?;
         let mut body = slot.lock_if(id).ok_or(SetParentError::LayerNotFound)?;
-        if slot.is_settled() || slot.state() == State::NotSampled {
-            return Err(SetParentError::AlreadyStarted);
-        }
-        if slot.state() == State::Recording {
-            slot.undecide();
-            self.count_restart();
+        match slot.state() {
+            State::Pending => {}
+            State::Recording if slot.undecide() => self.count_restart(),
+            _ => return Err(SetParentError::AlreadyStarted),
         }
         body.parent = Parent::default();
         let before = body.side.as_mut().and_then(|side| {

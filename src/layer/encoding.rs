@@ -73,6 +73,7 @@ impl Attributes {
     }
 
     /// Counts a value that is not kept.
+    #[cold]
     pub(super) fn drop_one(&mut self) {
         self.dropped = self.dropped.saturating_add(1);
     }
@@ -85,9 +86,25 @@ impl Attributes {
             return false;
         }
         if self.bytes.capacity() == 0 {
-            self.bytes.reserve(FIRST_BYTES.max(more));
+            self.first_reserve(more);
         }
         true
+    }
+
+    #[cold]
+    fn first_reserve(&mut self, more: usize) {
+        self.bytes.reserve(FIRST_BYTES.max(more));
+    }
+
+    /// A value of eight bytes, written in one go.
+    #[inline]
+    fn word(&mut self, tag: u8, field: u8, value: u64, limits: ValueLimits) {
+        const LENGTH: usize = 2 + 8;
+        self.forget(field);
+        if self.reserve(LENGTH, limits) {
+            let record = (u128::from(value) << 16) | u128::from(u16::from_le_bytes([tag, field]));
+            self.bytes.extend_from_slice(&record.to_le_bytes()[..LENGTH]);
+        }
     }
 
     #[inline]
@@ -106,17 +123,17 @@ impl Attributes {
 
     #[inline]
     pub(super) fn i64(&mut self, field: u8, value: i64, limits: ValueLimits) {
-        self.fixed(tag::I64, field, value.to_le_bytes(), limits);
+        self.word(tag::I64, field, value as u64, limits);
     }
 
     #[inline]
     pub(super) fn u64(&mut self, field: u8, value: u64, limits: ValueLimits) {
-        self.fixed(tag::U64, field, value.to_le_bytes(), limits);
+        self.word(tag::U64, field, value, limits);
     }
 
     #[inline]
     pub(super) fn f64(&mut self, field: u8, value: f64, limits: ValueLimits) {
-        self.fixed(tag::F64, field, value.to_le_bytes(), limits);
+        self.word(tag::F64, field, value.to_bits(), limits);
     }
 
     pub(super) fn i128(&mut self, field: u8, value: i128, limits: ValueLimits) {
@@ -130,7 +147,8 @@ impl Attributes {
     #[inline]
     pub(super) fn str(&mut self, field: u8, value: &str, limits: ValueLimits) {
         self.forget(field);
-        let value = truncated(value, limits.length);
+        let value =
+            if value.len() <= limits.length { value } else { truncated(value, limits.length) };
         if self.reserve(6 + value.len(), limits) {
             let [a, b, c, d] = (value.len() as u32).to_le_bytes();
             self.bytes.extend_from_slice(&[tag::STR, field, a, b, c, d]);
@@ -307,7 +325,7 @@ fn is_attribute(tag: u8) -> bool {
 }
 
 /// At most `limit` characters of `value`.
-#[inline]
+#[cold]
 fn truncated(value: &str, limit: usize) -> &str {
     if value.len() <= limit {
         return value;

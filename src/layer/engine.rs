@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry_sdk::trace::IdGenerator;
+use parking_lot::{Mutex, MutexGuard};
 use tracing::level_filters::LevelFilter;
 use tracing::{Dispatch, Metadata};
 use tracing_subscriber::Registry;
@@ -17,16 +18,12 @@ use crate::export::queue::{Queue, Swap};
 use crate::export::stats::{Counts, DropReason, DroppedSpans, Stats};
 use crate::layer::clock::Clock;
 use crate::layer::encoding::ValueLimits;
-use crate::layer::record::{Body, Identity, Slot, State};
+use crate::layer::record::{Body, Identity, RANDOM, SAMPLED, Slot, State};
 use crate::layer::sampling::{Decider, Question};
 use crate::layer::slots::Slots;
 use crate::layer::table::Table;
 use crate::layer::thread::{ThreadShared, asking, ids_without_thread, with_local};
 use crate::propagation::{Carried, RawTraceState, TraceParent};
-
-/// Bit 1 of the trace flags: the trace id is random (W3C Trace Context level 2, section 3.2.2.5.2).
-const RANDOM: u8 = 2;
-const SAMPLED: u8 = 1;
 
 /// Counts of what one span may hold, after the `OTEL_*_LIMIT` variables.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +54,7 @@ const GONE: usize = usize::MAX;
 
 /// Engines that are still in use; taken out of the lock, since dropping one may run foreign code.
 fn all_engines() -> Vec<Arc<Engine>> {
-    let engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
+    let engines = ENGINES.lock();
     engines.iter().filter_map(Weak::upgrade).collect()
 }
 
@@ -150,7 +147,7 @@ impl Engine {
             registry: AtomicUsize::new(0),
             has_siblings: AtomicBool::new(false),
         });
-        let mut engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut engines = ENGINES.lock();
         engines.retain(|engine| engine.strong_count() > 0);
         engines.push(Arc::downgrade(&engine));
         drop(engines);
@@ -224,16 +221,12 @@ impl Engine {
 
     /// Gives a slot back to the thread that closed its span.
     #[inline]
-    pub(super) fn release(&self, free: &mut Vec<u32>, at: u32) {
+    fn release(&self, free: &mut Vec<u32>, at: u32) {
         free.push(at);
         let batch = self.slots.batch();
         if free.len() >= 2 * batch {
             self.slots.give_back(free.drain(..batch));
         }
-    }
-
-    pub(super) fn release_without_thread(&self, at: u32) {
-        self.slots.give_back(std::iter::once(at));
     }
 
     pub(super) fn next_thread_number(&self) -> u32 {
@@ -273,7 +266,7 @@ impl Engine {
     }
 
     fn threads(&self) -> MutexGuard<'_, Threads> {
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+        self.threads.lock()
     }
 
     /// An identity of a span that is closed already.
@@ -328,22 +321,53 @@ impl Engine {
         }
     }
 
-    /// Hands a closed span over: to the closing thread's chunk, or where the thread's locals are
-    /// gone already, to the queue.
-    pub(super) fn close(self: &Arc<Self>, id: u64, identity: Identity, body: &mut Body, end: u64) {
-        let Some(metadata) = body.metadata else { return };
-        let written = with_local(self, |local| {
-            self.write_out(&local.shared, id, metadata, identity, body, end);
-        });
-        if written.is_none() {
-            let mut chunk = Chunk::default();
-            push(&mut chunk, metadata, identity, body, end);
-            self.threads().ended.closed += 1;
-            if self.is_open() {
-                self.hand_over(chunk);
-            } else {
-                self.counts.add_dropped(DropReason::AfterShutdown, 1);
+    /// Ends a span, and hands it over if it was recorded: to the closing thread's chunk, or where
+    /// the thread's locals are gone already, to the queue. `body` is the slot's.
+    pub(super) fn close(
+        self: &Arc<Self>,
+        (id, identity): (u64, Identity),
+        (at, slot): (u32, &Slot),
+        mut body: MutexGuard<'_, Body>,
+        end: u64,
+    ) {
+        let recorded = body.metadata.filter(|_| slot.state() != State::NotSampled);
+        let mut side = None;
+        let closed = with_local(self, |local| {
+            if let Some(metadata) = recorded {
+                self.write_out(&local.shared, id, metadata, identity, &mut body, end);
             }
+            side = body.clear();
+            slot.retire();
+            self.release(&mut local.free, at);
+        });
+        if closed.is_none() {
+            if let Some(metadata) = recorded {
+                self.write_out_without_thread(metadata, identity, &mut body, end);
+            }
+            side = body.clear();
+            slot.retire();
+            self.slots.give_back(std::iter::once(at));
+        }
+        drop(body);
+        // With nothing locked or borrowed: what rides along may have a destructor of the user's.
+        drop(side);
+    }
+
+    #[cold]
+    fn write_out_without_thread(
+        &self,
+        metadata: &'static Metadata<'static>,
+        identity: Identity,
+        body: &mut Body,
+        end: u64,
+    ) {
+        let mut chunk = Chunk::default();
+        push(&mut chunk, metadata, identity, body, end);
+        self.threads().ended.closed += 1;
+        if self.is_open() {
+            self.hand_over(chunk);
+        } else {
+            self.counts.add_dropped(DropReason::AfterShutdown, 1);
         }
     }
 
@@ -383,19 +407,20 @@ impl Engine {
     /// The span's identity, decided now if it was not before, and from now on final: who learns it
     /// passes it on. `None` if the slot is another span's.
     pub(super) fn resolve(self: &Arc<Self>, slot: &Slot, id: u64) -> Option<Identity> {
-        if slot.is_settled()
-            && let Some(identity) = slot.identity()
-        {
+        if let Some(identity) = slot.settle() {
             return slot.is(id).then_some(identity);
         }
+        self.resolve_pending(slot, id)
+    }
+
+    #[cold]
+    fn resolve_pending(self: &Arc<Self>, slot: &Slot, id: u64) -> Option<Identity> {
         loop {
             // Ids before the lock: a generator may be foreign code.
             let fresh =
                 if slot.state() == State::Pending { self.fresh_ids() } else { Identity::NONE };
             let mut body = slot.lock_if(id)?;
-            if let Some(identity) = slot.identity() {
-                // Settled under the lock, under which a parent is set.
-                slot.settle();
+            if let Some(identity) = slot.settle() {
                 return Some(identity);
             }
             if fresh.span_id == 0 {
@@ -407,6 +432,7 @@ impl Engine {
             let flags = parent.is_some().then_some(parent.flags);
             if let Some(is_sampled) = self.quick_decision(flags, trace_id) {
                 let identity = self.decide(slot, &mut body, identity, is_sampled);
+                self.count_decision(is_sampled);
                 slot.settle();
                 return Some(identity);
             }
@@ -437,14 +463,15 @@ impl Engine {
                 body.side().trace_state = decision.trace_state;
             }
             let identity = self.decide(slot, &mut body, identity, decision.is_sampled);
+            self.count_decision(decision.is_sampled);
             slot.settle();
             return Some(identity);
         }
     }
 
-    /// Settles an entry span whose body the caller has locked.
+    /// Decides on an entry span whose body the caller has locked. Counting is up to the caller.
     pub(super) fn decide(
-        self: &Arc<Self>,
+        &self,
         slot: &Slot,
         body: &mut Body,
         mut identity: Identity,
@@ -459,17 +486,21 @@ impl Engine {
             .as_ref()
             .is_some_and(|side| side.entries.is_some() || side.trace_state.is_some());
         if is_sampled {
-            with_local(self, |local| local.shared.counters.started.increment())
-                .unwrap_or_else(|| self.threads().ended.started += 1);
             slot.decide(identity, State::Recording);
         } else {
-            with_local(self, |local| local.shared.counters.not_sampled.increment())
-                .unwrap_or_else(|| self.threads().ended.not_sampled += 1);
             slot.decide(identity, State::NotSampled);
             body.attributes.clear();
             body.events.clear();
         }
         identity
+    }
+
+    pub(super) fn count_decision(self: &Arc<Self>, is_sampled: bool) {
+        let counted = with_local(self, |local| local.shared.counters.decided(is_sampled));
+        if counted.is_none() {
+            let ended = &mut self.threads().ended;
+            *if is_sampled { &mut ended.started } else { &mut ended.not_sampled } += 1;
+        }
     }
 
     /// Takes a start back: the span got another parent before its ids were seen.
@@ -493,7 +524,7 @@ impl Engine {
         }
         let (trace_id, span_id) = with_local(self, |local| (local.trace_id(), local.span_id()))
             .unwrap_or_else(ids_without_thread);
-        Identity { trace_id, span_id, flags: RANDOM, has_entries: false }
+        Identity::of_fresh_ids(trace_id, span_id)
     }
 
     #[inline]

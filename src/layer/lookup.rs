@@ -53,7 +53,10 @@ fn first<R>(
 fn with_recorded<R>(span: &Span, f: impl Fn(&Arc<Engine>, u64) -> Option<R>) -> Option<R> {
     let found = span.with_subscriber(|(id, dispatch)| {
         // An ancestor's engine may be the one, so an unplaced engine is asked whatever it knows.
-        first(dispatch, None, |engine| f(engine, nearest(engine, dispatch, id.into_u64())?))
+        first(dispatch, None, |engine| {
+            let id = id.into_u64();
+            f(engine, id).or_else(|| f(engine, nearest_above(engine, dispatch, id)?))
+        })
     });
     match found {
         Some(found) => found,
@@ -68,9 +71,14 @@ fn with_recorded<R>(span: &Span, f: impl Fn(&Arc<Engine>, u64) -> Option<R>) -> 
 
 /// The span, if the engine has a record of it, or its nearest ancestor with one.
 fn nearest(engine: &Engine, dispatch: &Dispatch, id: u64) -> Option<u64> {
-    if engine.find(id).is_some() {
-        return Some(id);
+    match engine.find(id) {
+        Some(_) => Some(id),
+        None => nearest_above(engine, dispatch, id),
     }
+}
+
+/// The span's nearest ancestor that the engine has a record of.
+fn nearest_above(engine: &Engine, dispatch: &Dispatch, id: u64) -> Option<u64> {
     let registry = dispatch.downcast_ref::<Registry>()?;
     let mut ancestor = registry.span(&Id::from_u64(id))?.parent();
     while let Some(span) = ancestor {

@@ -15,10 +15,11 @@ mod table;
 mod thread;
 mod visit;
 
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
 use opentelemetry::Context as OtelContext;
 use opentelemetry::trace::{Link, TraceContextExt as _, TraceState};
+use parking_lot::MutexGuard;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Dispatch, Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
@@ -34,8 +35,8 @@ pub(crate) use self::thread::{suppress_this_thread, with_pending_parent};
 
 use self::encoding::Attributes as Encoded;
 use self::record::{Slot, State};
-use self::thread::{Entered, is_suppressed, pending_parent, take_pending_parent, with_local};
-use self::visit::Encoder;
+use self::thread::{Entered, Local, Pending, Taken, ThreadState, with_local, with_thread};
+use self::visit::{Encoder, Formatted, Plain};
 use crate::propagation::Carried;
 
 /// A `tracing-subscriber` [`Layer`] that turns every span into an OpenTelemetry span.
@@ -54,12 +55,18 @@ pub struct BridgeLayer {
     engine: Arc<Engine>,
 }
 
-/// The parent that a new span found.
-enum Found {
-    /// A span of this process that this layer knows.
-    Local { slot: u32, id: u64 },
-    /// None of those.
-    Entry,
+/// How a new span begins, as far as its thread alone can tell.
+enum Begin {
+    /// With nothing: it is not recorded.
+    Ignored,
+    /// As a child of this identity, which lives in a slot under an id.
+    Child { identity: Identity, parent: Entered, taken: Taken },
+    /// As a child of a span that has no identity yet.
+    Undecided(Entered),
+    /// Without a parent here.
+    Entry { pending: Pending, taken: Taken },
+    /// Where the parent is, if there is one, only the registry knows.
+    Unknown,
 }
 
 impl BridgeLayer {
@@ -67,26 +74,67 @@ impl BridgeLayer {
         *metadata.level() <= self.engine.max_level && self.engine.is_open()
     }
 
-    /// Explicit parent, else the thread's current span; a span without a record here is skipped to
-    /// its nearest ancestor with one.
-    fn local_parent<S>(&self, attrs: &Attributes<'_>, id: &Id, ctx: &Context<'_, S>) -> Found
+    /// Explicit parent, else the thread's current span, as far as the thread knows them.
+    #[inline]
+    fn begin(&self, thread: &ThreadState, local: &mut Local, attrs: &Attributes<'_>) -> Begin {
+        let engine = &self.engine;
+        if thread.is_asking() {
+            return Begin::Ignored;
+        }
+        let pending = thread.pending.get();
+        // Without a caller and a parent that is named, it is a root: what this thread has entered
+        // is another request's.
+        let takes_pending =
+            pending.is_set && (pending.parent.is_some() || attrs.parent().is_none());
+        if takes_pending || attrs.is_root() {
+            let pending = if takes_pending { pending } else { Pending::NONE };
+            return self.begin_entry(thread, local, pending);
+        }
+        let found = match attrs.parent() {
+            Some(parent) => {
+                let id = parent.into_u64();
+                engine.table.get(id).map(|slot| Entered { id, slot })
+            }
+            None => local.current(engine).filter(|top| top.slot != Entered::NO_SLOT),
+        };
+        match found {
+            Some(parent) => self.begin_child(thread, local, parent),
+            None => Begin::Unknown,
+        }
+    }
+
+    #[inline]
+    fn begin_child(&self, thread: &ThreadState, local: &mut Local, parent: Entered) -> Begin {
+        let slot = self.engine.slot(parent.slot);
+        let Some(identity) = slot.settle().filter(|_| slot.is(parent.id)) else {
+            return Begin::Undecided(parent);
+        };
+        if thread.pending.get().is_set {
+            thread.take_pending();
+        }
+        if !identity.is_sampled() {
+            return Begin::Ignored;
+        }
+        let Some(taken) = local.take(&self.engine) else { return Begin::Ignored };
+        local.shared.counters.started.increment();
+        Begin::Child { identity, parent, taken }
+    }
+
+    #[inline]
+    fn begin_entry(&self, thread: &ThreadState, local: &mut Local, pending: Pending) -> Begin {
+        let Some(taken) = local.take(&self.engine) else { return Begin::Ignored };
+        if pending.is_set {
+            thread.take_pending();
+        }
+        Begin::Entry { pending, taken }
+    }
+
+    /// The nearest ancestor with a record here; a span without one is skipped.
+    #[cold]
+    fn search<S>(&self, attrs: &Attributes<'_>, id: &Id, ctx: &Context<'_, S>) -> Option<Entered>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
-        if attrs.is_root() {
-            return Found::Entry;
-        }
-        let engine = &self.engine;
-        if let Some(parent) = attrs.parent() {
-            let id = parent.into_u64();
-            if let Some(slot) = engine.table.get(id) {
-                return Found::Local { slot, id };
-            }
-        } else if let Some(Some(top)) = with_local(engine, |local| local.current(engine))
-            && top.slot != Entered::NO_SLOT
-        {
-            return Found::Local { slot: top.slot, id: top.id };
-        }
         let current = attrs.is_contextual().then(|| ctx.current_span().id().map(Id::into_u64));
         self.nearest(ctx.span(id).and_then(|span| span.parent()), current.flatten())
     }
@@ -97,26 +145,22 @@ impl BridgeLayer {
         &self,
         mut span: Option<tracing_subscriber::registry::SpanRef<'a, S>>,
         current: Option<u64>,
-    ) -> Found
+    ) -> Option<Entered>
     where
         S: LookupSpan<'a>,
     {
         while let Some(ancestor) = span {
             let id = ancestor.id().into_u64();
-            if let Some(at) = self.engine.table.get(id) {
-                return if current == Some(id) {
-                    Found::Entry
-                } else {
-                    Found::Local { slot: at, id }
-                };
+            if let Some(slot) = self.engine.table.get(id) {
+                return (current != Some(id)).then_some(Entered { id, slot });
             }
             span = ancestor.parent();
         }
-        Found::Entry
+        None
     }
 
     /// The body of a span that starts now, in a slot that nobody else knows yet.
-    fn begin<'a>(
+    fn prepare<'a>(
         &self,
         slot: &'a Slot,
         attrs: &Attributes<'_>,
@@ -129,30 +173,21 @@ impl BridgeLayer {
         body
     }
 
-    fn start_child(&self, attrs: &Attributes<'_>, id: u64, parent: &Slot, parent_id: u64) {
+    fn start_child(
+        &self,
+        attrs: &Attributes<'_>,
+        id: u64,
+        identity: Identity,
+        parent: Entered,
+        taken: Taken,
+    ) {
         let engine = &self.engine;
-        let Some(identity) = engine.resolve(parent, parent_id) else { return };
-        if !identity.is_sampled() {
-            return;
-        }
-        let mut own = identity;
+        let mut own = Identity { span_id: taken.span_id, ..identity };
         if !engine.has_own_ids() {
             own.span_id = engine.fresh_ids().span_id;
         }
-        let taken = with_local(engine, |local| {
-            if engine.has_own_ids() {
-                own.span_id = local.span_id();
-            }
-            let at = local.free.pop().or_else(|| engine.refill(&mut local.free));
-            match at {
-                Some(_) => local.shared.counters.started.increment(),
-                None => local.shared.counters.no_slot.increment(),
-            }
-            at.map(|at| (at, local.shared.number))
-        });
-        let Some(Some((at, thread))) = taken else { return };
-        let slot = engine.slot(at);
-        let mut body = self.begin(slot, attrs, thread);
+        let slot = engine.slot(taken.slot);
+        let mut body = self.prepare(slot, attrs, taken.thread);
         body.parent = Parent {
             trace_id: identity.trace_id,
             span_id: identity.span_id,
@@ -160,59 +195,59 @@ impl BridgeLayer {
             is_remote: false,
         };
         if identity.has_entries
-            && let Some(parent) = parent.lock_if(parent_id)
+            && let Some(parent) = engine.slot(parent.slot).lock_if(parent.id)
             && let Some(side) = &parent.side
         {
             body.side().entries.clone_from(&side.entries);
             body.side().trace_state.clone_from(&side.trace_state);
         }
         slot.decide(own, State::Recording);
-        attrs.record(&mut Encoder {
-            attributes: &mut body.attributes,
-            limits: engine.limits.values,
-        });
-        drop(body);
-        slot.publish(id);
-        engine.table.insert(id, at);
+        self.publish(attrs, id, taken.slot, body, true);
     }
 
-    fn start_entry(&self, attrs: &Attributes<'_>, id: u64, pending: Option<Carried>) {
+    fn start_entry(&self, attrs: &Attributes<'_>, id: u64, pending: Pending, taken: Taken) {
         let engine = &self.engine;
-        let taken = with_local(engine, |local| {
-            let at = local.free.pop().or_else(|| engine.refill(&mut local.free));
-            if at.is_none() {
-                local.shared.counters.no_slot.increment();
-            }
-            at.map(|at| (at, local.shared.number))
-        });
-        let Some(Some((at, thread))) = taken else { return };
-        let slot = engine.slot(at);
-        if pending.is_some() {
-            take_pending_parent();
-        }
-        let mut body = self.begin(slot, attrs, thread);
-        let is_given = pending.is_some();
-        match pending {
-            Some(carried) => {
-                let is_remote = carried.parent.is_some();
-                context::adopt(&mut body, carried, None, is_remote);
-            }
-            None if !attrs.is_root() => context::adopt_current(&mut body),
-            None => {}
+        let slot = engine.slot(taken.slot);
+        let mut body = self.prepare(slot, attrs, taken.thread);
+        if pending.is_set {
+            let is_remote = pending.parent.is_some();
+            context::adopt(&mut body, pending.carried(), None, is_remote);
+        } else if !attrs.is_root() {
+            context::adopt_current(&mut body);
         }
         let mut is_wanted = true;
         // A parent that was given with the span is final, so the decision can come first and
         // spare an unsampled span the cost of its values.
-        if is_given {
-            let fresh = engine.fresh_ids();
-            let has_parent = body.parent.is_some();
-            let trace_id = if has_parent { body.parent.trace_id } else { fresh.trace_id };
-            let flags = has_parent.then_some(body.parent.flags);
+        if pending.is_set {
+            let parent = body.parent;
+            let fresh = if parent.is_some() && engine.has_own_ids() {
+                Identity::of_fresh_ids(parent.trace_id, taken.span_id)
+            } else {
+                engine.fresh_ids()
+            };
+            let trace_id = if parent.is_some() { parent.trace_id } else { fresh.trace_id };
+            let flags = parent.is_some().then_some(parent.flags);
             if let Some(is_sampled) = engine.quick_decision(flags, trace_id) {
                 engine.decide(slot, &mut body, Identity { trace_id, ..fresh }, is_sampled);
+                engine.count_decision(is_sampled);
                 is_wanted = is_sampled;
             }
         }
+        self.publish(attrs, id, taken.slot, body, is_wanted);
+    }
+
+    /// Fills the body with the values that a span is made with, if they are wanted, and lets the
+    /// slot be found.
+    #[inline]
+    fn publish(
+        &self,
+        attrs: &Attributes<'_>,
+        id: u64,
+        at: u32,
+        mut body: MutexGuard<'_, Body>,
+        is_wanted: bool,
+    ) {
+        let engine = &self.engine;
         if is_wanted {
             attrs.record(&mut Encoder {
                 attributes: &mut body.attributes,
@@ -220,7 +255,7 @@ impl BridgeLayer {
             });
         }
         drop(body);
-        slot.publish(id);
+        engine.slot(at).publish(id);
         engine.table.insert(id, at);
     }
 
@@ -238,19 +273,18 @@ impl BridgeLayer {
         let engine = &self.engine;
         let Some(at) = engine.table.remove(id) else { return };
         let slot = engine.slot(at);
-        let identity = engine.resolve(slot, id);
-        if let (Some(mut body), Some(identity)) = (slot.lock_if(id), identity) {
-            if slot.state() == State::Recording {
+        loop {
+            let Some(body) = slot.lock_if(id) else { return };
+            // Under the lock, under which a parent is set.
+            if let Some(identity) = slot.identity() {
                 // A parent that a spawned child keeps open ends when it was left last.
                 let end = slot.last_exit().unwrap_or_else(|| engine.clock.now());
-                engine.close(id, identity, &mut body, end);
+                return engine.close((id, identity), (at, slot), body, end);
             }
-            body.clear();
-            slot.retire();
-        }
-        let kept = with_local(engine, |local| engine.release(&mut local.free, at));
-        if kept.is_none() {
-            engine.release_without_thread(at);
+            drop(body);
+            if engine.resolve(slot, id).is_none() {
+                return;
+            }
         }
     }
 }
@@ -270,25 +304,37 @@ where
     }
 
     fn on_new_span(&self, attrs: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
-        if !self.wants(attrs.metadata()) || is_suppressed() {
+        if !self.wants(attrs.metadata()) {
             return;
         }
-        let pending = pending_parent();
-        let found = match &pending {
-            // Without a caller and a parent that is named, it is a root: what this thread has
-            // entered is another request's.
-            Some(carried) if carried.parent.is_some() || attrs.parent().is_none() => Found::Entry,
-            _ => self.local_parent(attrs, id, &ctx),
+        let engine = &self.engine;
+        let begin = with_thread(engine, |thread, local| self.begin(thread, local, attrs));
+        let mut begin = begin.unwrap_or(Begin::Ignored);
+        let found = match begin {
+            Begin::Unknown => Some(self.search(attrs, id, &ctx)),
+            Begin::Undecided(parent) => Some(Some(parent)),
+            _ => None,
         };
-        match found {
-            Found::Local { slot, id: parent_id } => {
-                if pending.is_some() {
-                    take_pending_parent();
-                }
-                let parent = self.engine.slot(slot);
-                self.start_child(attrs, id.into_u64(), parent, parent_id);
+        if let Some(found) = found {
+            // Outside, since it may ask a sampler. `None` where the parent is closed by now.
+            if let Some(parent) = found
+                && engine.resolve(engine.slot(parent.slot), parent.id).is_none()
+            {
+                return;
             }
-            Found::Entry => self.start_entry(attrs, id.into_u64(), pending),
+            let again = with_thread(engine, |thread, local| match found {
+                Some(parent) => self.begin_child(thread, local, parent),
+                None => self.begin_entry(thread, local, Pending::NONE),
+            });
+            begin = again.unwrap_or(Begin::Ignored);
+        }
+        let id = id.into_u64();
+        match begin {
+            Begin::Child { identity, parent, taken } => {
+                self.start_child(attrs, id, identity, parent, taken);
+            }
+            Begin::Entry { pending, taken } => self.start_entry(attrs, id, pending, taken),
+            Begin::Ignored | Begin::Undecided(_) | Begin::Unknown => {}
         }
     }
 
@@ -298,11 +344,25 @@ where
         if slot.state() == State::NotSampled {
             return;
         }
+        let limits = self.engine.limits.values;
+        // Numbers and text go straight in; what is formatted runs foreign code, and so unlocked.
+        let is_complete = match slot.lock_if(id) {
+            Some(mut body) => {
+                let encoder = Encoder { attributes: &mut body.attributes, limits };
+                let mut plain = Plain { encoder, is_complete: true };
+                values.record(&mut plain);
+                plain.is_complete
+            }
+            None => return,
+        };
+        if is_complete {
+            return;
+        }
         self.with_encoded(
-            |encoder| values.record(encoder),
+            |encoder| values.record(&mut Formatted(encoder)),
             |encoded| {
                 if let Some(mut body) = slot.lock_if(id) {
-                    body.attributes.append(encoded, self.engine.limits.values);
+                    body.attributes.append(encoded, limits);
                 }
             },
         );
@@ -324,31 +384,34 @@ where
 
     fn on_event(&self, event: &Event<'_>, ctx: Context<'_, S>) {
         let engine = &self.engine;
-        if event.is_root() || !self.wants(event.metadata()) || is_suppressed() {
+        if event.is_root() || !self.wants(event.metadata()) {
             return;
         }
-        let mut found = None;
-        if let Some(parent) = event.parent() {
-            found = engine.find(parent.into_u64()).map(|(at, _)| (at, parent.into_u64()));
-        } else if let Some(current) = with_local(engine, |local| local.current(engine)) {
-            match current {
-                Some(top) if top.slot != Entered::NO_SLOT => found = Some((top.slot, top.id)),
-                Some(_) => {}
-                // Nothing of ours is entered here; a filtered span may be.
-                None if ctx.current_span().id().is_none() => return,
-                None => {}
+        // `None` where nothing is recorded; an empty stack is not the end of the search, since a
+        // span that a filter hides from this layer may be entered.
+        let known = with_thread(engine, |thread, local| match event.parent() {
+            _ if thread.is_asking() => None,
+            Some(parent) => {
+                let id = parent.into_u64();
+                Some(engine.table.get(id).map(|slot| Entered { id, slot }))
             }
-        }
-        let (at, id) = match found {
-            Some(found) => found,
-            None => {
+            None => Some(local.current(engine)),
+        });
+        let Some(known) = known.flatten() else { return };
+        let found = match known {
+            Some(found) if found.slot != Entered::NO_SLOT => found,
+            _ => {
                 let current = ctx.current_span().id().map(Id::into_u64);
+                if event.parent().is_none() && current.is_none() {
+                    return;
+                }
                 match self.nearest(ctx.event_span(event), current) {
-                    Found::Local { slot, id } => (slot, id),
-                    Found::Entry => return,
+                    Some(found) => found,
+                    None => return,
                 }
             }
         };
+        let Entered { id, slot: at } = found;
         let slot = engine.slot(at);
         if slot.state() == State::NotSampled {
             return;

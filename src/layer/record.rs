@@ -5,14 +5,19 @@
 //! lock after a look at the id.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use opentelemetry::trace::{Event, Link, TraceState};
 use opentelemetry::{Context, KeyValue};
+use parking_lot::{Mutex, MutexGuard};
 use tracing::Metadata;
 
 use crate::layer::encoding::Attributes;
 use crate::propagation::TraceParent;
+
+/// Bit 0 of the trace flags.
+pub(super) const SAMPLED: u8 = 1;
+/// Bit 1 of the trace flags: the trace id is random (W3C Trace Context level 2, section 3.2.2.5.2).
+pub(super) const RANDOM: u8 = 2;
 
 /// What the rest of the trace needs to know of a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,12 +30,17 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
+    /// A span's that starts a trace of its own, if nothing else is known.
+    pub(super) fn of_fresh_ids(trace_id: u128, span_id: u64) -> Self {
+        Self { trace_id, span_id, flags: RANDOM, has_entries: false }
+    }
+
     /// No span's identity.
     pub(crate) const NONE: Self = Self { trace_id: 0, span_id: 0, flags: 0, has_entries: false };
 
     #[inline]
     pub(crate) fn is_sampled(&self) -> bool {
-        self.flags & 1 != 0
+        self.flags & SAMPLED != 0
     }
 }
 
@@ -51,7 +61,10 @@ pub(super) enum State {
     /// Entry span whose parent may still be set; no ids yet.
     Pending = 0,
     NotSampled = 1,
+    /// Decided, but nobody has seen the ids: they go again if the parent is set.
     Recording = 2,
+    /// As `Recording`, with ids that somebody has seen, so that they can no longer change.
+    Settled = 3,
 }
 
 /// A place for one live span.
@@ -63,8 +76,6 @@ pub(super) struct Slot {
     state: AtomicU8,
     flags: AtomicU8,
     has_entries: AtomicBool,
-    /// Whether somebody has seen the ids, so that they can no longer change.
-    is_settled: AtomicBool,
     /// Exits on threads that had not entered the span, and whose entry elsewhere is still to be
     /// found stale.
     foreign_exits: AtomicU32,
@@ -125,7 +136,6 @@ impl Default for Slot {
             state: AtomicU8::new(State::Pending as u8),
             flags: AtomicU8::new(0),
             has_entries: AtomicBool::new(false),
-            is_settled: AtomicBool::new(false),
             foreign_exits: AtomicU32::new(0),
             span_id: AtomicU64::new(0),
             trace_high: AtomicU64::new(0),
@@ -144,7 +154,6 @@ impl Slot {
         self.foreign_exits.store(0, Ordering::Relaxed);
         self.last_exit.store(0, Ordering::Relaxed);
         self.state.store(State::Pending as u8, Ordering::Relaxed);
-        self.is_settled.store(false, Ordering::Relaxed);
         self.lock()
     }
 
@@ -181,26 +190,31 @@ impl Slot {
         self.state.store(state as u8, Ordering::Release);
     }
 
-    /// Takes the decision back. The caller holds the body's lock.
-    pub(super) fn undecide(&self) {
-        self.state.store(State::Pending as u8, Ordering::Release);
+    /// Takes the decision back, unless the ids were seen already. The caller holds the body's lock.
+    pub(super) fn undecide(&self) -> bool {
+        let (from, to) = (State::Recording as u8, State::Pending as u8);
+        self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// From now on the ids stay as they are.
+    /// The identity, final from now on, if it is decided. Good only if [`is`](Self::is) still holds
+    /// after.
     #[inline]
-    pub(super) fn settle(&self) {
-        if !self.is_settled.load(Ordering::Relaxed) {
-            self.is_settled.store(true, Ordering::Release);
+    pub(super) fn settle(&self) -> Option<Identity> {
+        let (from, to) = (State::Recording as u8, State::Settled as u8);
+        if self.state() == State::Recording {
+            // Fails where somebody else has settled it, or takes it back: then `identity` knows.
+            let _ = self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed);
         }
-    }
-
-    pub(super) fn is_settled(&self) -> bool {
-        self.is_settled.load(Ordering::Acquire)
+        match self.state() {
+            State::Settled | State::NotSampled => self.identity(),
+            State::Pending | State::Recording => None,
+        }
     }
 
     #[inline]
     pub(super) fn state(&self) -> State {
         match self.state.load(Ordering::Acquire) {
+            3 => State::Settled,
             2 => State::Recording,
             1 => State::NotSampled,
             _ => State::Pending,
@@ -255,16 +269,18 @@ impl Slot {
         (ticks != 0).then_some(ticks)
     }
 
-    /// A panic while the lock was held (in a value's `Debug`) leaves a body that is still whole:
-    /// lengths are written after what they count.
+    /// The lock knows no poison: a panic while it was held (in a value's `Debug`) leaves a body that
+    /// is still whole, since lengths are written after what they count.
     fn lock(&self) -> MutexGuard<'_, Body> {
-        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+        self.body.lock()
     }
 }
 
 impl Body {
-    /// Empties the body for the next span; buffers of an ordinary size are kept.
-    pub(super) fn clear(&mut self) {
+    /// Empties the body for the next span; buffers of an ordinary size are kept. What was at its
+    /// side is the caller's, to drop where nothing is locked.
+    #[must_use]
+    pub(super) fn clear(&mut self) -> Option<Box<Side>> {
         self.metadata = None;
         self.parent = Parent::default();
         self.attributes.clear();
@@ -272,7 +288,7 @@ impl Body {
         self.events.shrink_to(KEPT_EVENTS);
         self.dropped_events = 0;
         self.dropped_links = 0;
-        self.side = None;
+        self.side.take()
     }
 
     /// Events held, those of the OpenTelemetry API included.

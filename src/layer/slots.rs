@@ -1,6 +1,8 @@
 //! The pool of slots: bounded, made as they are needed, shared out to threads in batches.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
+
+use parking_lot::Mutex;
 
 use crate::layer::record::Slot;
 
@@ -51,7 +53,7 @@ impl Slots {
 
     /// Moves free slots to `free`; none where all are in use.
     pub(super) fn refill(&self, free: &mut Vec<u32>) {
-        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pool = self.pool.lock();
         let from = pool.free.len().saturating_sub(self.batch);
         free.extend(pool.free.drain(from..));
         if free.is_empty() {
@@ -62,6 +64,6 @@ impl Slots {
     }
 
     pub(super) fn give_back(&self, slots: impl Iterator<Item = u32>) {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner).free.extend(slots);
+        self.pool.lock().free.extend(slots);
     }
 }

@@ -1,7 +1,7 @@
 //! tracing id -> slot index, without locks.
 //!
-//! Open addressing with a fixed window: an id lives in one of the `WINDOW` cells from its home on,
-//! or, where all of these are taken, in an overflow map. A search never stops at an empty cell, so
+//! Open addressing with a fixed window: an id lives in one of the `WINDOW` cells from its home on
+//! (the last homes have their window beyond the last home), or, where all of these are taken, in an overflow map. A search never stops at an empty cell, so
 //! removal needs no tombstones.
 //!
 //! A cell's slot index is written after its key. That is sound to read because an id is only ever
@@ -10,13 +10,16 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 const WINDOW: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Table {
     cells: Box<[Cell]>,
+    /// One less than the number of homes, which is a power of two.
+    mask: usize,
     overflow: Mutex<HashMap<u64, u32>>,
     overflow_len: AtomicUsize,
 }
@@ -31,9 +34,10 @@ struct Cell {
 impl Table {
     /// A table for `max_live` ids at a time; more still fit, in the overflow map.
     pub(super) fn new(max_live: usize) -> Self {
-        let cells = (max_live.max(WINDOW) * 2).next_power_of_two();
+        let homes = (max_live.max(WINDOW) * 2).next_power_of_two();
         Self {
-            cells: std::iter::repeat_with(Cell::default).take(cells).collect(),
+            cells: std::iter::repeat_with(Cell::default).take(homes + WINDOW).collect(),
+            mask: homes - 1,
             overflow: Mutex::default(),
             overflow_len: AtomicUsize::new(0),
         }
@@ -49,13 +53,22 @@ impl Table {
                 return;
             }
         }
-        let mut overflow = self.overflow.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut overflow = self.overflow.lock();
         overflow.insert(id, slot);
         self.overflow_len.store(overflow.len(), Ordering::Release);
     }
 
     #[inline]
     pub(super) fn get(&self, id: u64) -> Option<u32> {
+        // Mostly an id is at home.
+        let cell = &self.cells[home(id) & self.mask];
+        if cell.key.load(Ordering::Acquire) == id {
+            return Some(cell.slot.load(Ordering::Acquire));
+        }
+        self.search(id)
+    }
+
+    fn search(&self, id: u64) -> Option<u32> {
         for cell in self.window(id) {
             if cell.key.load(Ordering::Acquire) == id {
                 return Some(cell.slot.load(Ordering::Acquire));
@@ -64,7 +77,7 @@ impl Table {
         if self.overflow_len.load(Ordering::Acquire) == 0 {
             return None;
         }
-        self.overflow.lock().unwrap_or_else(PoisonError::into_inner).get(&id).copied()
+        self.overflow.lock().get(&id).copied()
     }
 
     pub(super) fn remove(&self, id: u64) -> Option<u32> {
@@ -78,16 +91,16 @@ impl Table {
         if self.overflow_len.load(Ordering::Acquire) == 0 {
             return None;
         }
-        let mut overflow = self.overflow.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut overflow = self.overflow.lock();
         let slot = overflow.remove(&id);
         self.overflow_len.store(overflow.len(), Ordering::Release);
         slot
     }
 
-    fn window(&self, id: u64) -> impl Iterator<Item = &Cell> {
-        let mask = self.cells.len() - 1;
-        let home = home(id) & mask;
-        (home..home + WINDOW).map(move |at| &self.cells[at & mask])
+    #[inline]
+    fn window(&self, id: u64) -> &[Cell] {
+        let home = home(id) & self.mask;
+        &self.cells[home..home + WINDOW]
     }
 }
 

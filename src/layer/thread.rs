@@ -5,8 +5,10 @@
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
+use opentelemetry::Context;
+use parking_lot::{Mutex, MutexGuard};
 use rand::rngs::SmallRng;
 use rand::{RngCore as _, SeedableRng as _};
 
@@ -14,34 +16,71 @@ use crate::export::chunk::Chunk;
 use crate::layer::encoding::Attributes;
 use crate::layer::engine::Engine;
 use crate::layer::record::Identity;
-use crate::propagation::Carried;
+use crate::propagation::{Carried, TraceParent};
 
 thread_local! {
     static THREAD: ThreadState = const {
         ThreadState {
             is_suppressed: Cell::new(false),
             is_asking: Cell::new(false),
-            pending: RefCell::new(None),
+            pending: Cell::new(Pending::NONE),
+            pending_entries: RefCell::new(None),
             locals: RefCell::new(Vec::new()),
         }
     };
 }
 
-struct ThreadState {
+pub(super) struct ThreadState {
     is_suppressed: Cell<bool>,
     /// A sampler or an id generator is being asked: the spans that it makes are not ours to record,
     /// or it would be asked about them in turn.
     is_asking: Cell<bool>,
-    pending: RefCell<Option<PendingParent>>,
+    pub(super) pending: Cell<Pending>,
+    /// The values that come with `pending`; looked at only where it says that there are some.
+    pending_entries: RefCell<Option<Context>>,
     /// One for each layer this thread has met, mostly one in all.
     locals: RefCell<Vec<Local>>,
 }
 
 /// What the next span is to take as its parent.
-#[derive(Debug)]
-struct PendingParent {
-    carried: Carried,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pending {
+    /// Whether there is anything to take, be it that the span is a root.
+    pub(super) is_set: bool,
     is_taken: bool,
+    has_entries: bool,
+    pub(super) parent: Option<TraceParent>,
+}
+
+impl Pending {
+    pub(super) const NONE: Self =
+        Self { is_set: false, is_taken: false, has_entries: false, parent: None };
+
+    /// What the span that takes this carries, asked while [`with_pending_parent`] runs.
+    #[inline]
+    pub(super) fn carried(self) -> Carried {
+        let entries = if self.has_entries { pending_entries() } else { None };
+        Carried { parent: self.parent, entries }
+    }
+}
+
+#[cold]
+fn pending_entries() -> Option<Context> {
+    THREAD.try_with(|thread| thread.pending_entries.borrow().clone()).ok().flatten()
+}
+
+impl ThreadState {
+    /// Whether a sampler or an id generator is at work: what it starts is not recorded.
+    #[inline]
+    pub(super) fn is_asking(&self) -> bool {
+        self.is_asking.get()
+    }
+
+    /// Tells [`with_pending_parent`] that a span has it.
+    #[inline]
+    pub(super) fn take_pending(&self) {
+        self.pending.set(Pending { is_taken: true, ..self.pending.get() });
+    }
 }
 
 /// This thread's state for one layer.
@@ -56,6 +95,15 @@ pub(super) struct Local {
     pub(super) scratch: Attributes,
     pub(super) shared: Arc<ThreadShared>,
     rng: SmallRng,
+}
+
+/// What a thread gives to a span that it starts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    pub(super) slot: u32,
+    pub(super) thread: u32,
+    /// For where the ids are our own.
+    pub(super) span_id: u64,
 }
 
 /// A span that this thread has entered.
@@ -100,6 +148,13 @@ pub(crate) struct ThreadCounters {
     pub(super) no_slot: Counter,
 }
 
+impl ThreadCounters {
+    #[inline]
+    pub(super) fn decided(&self, is_sampled: bool) {
+        if is_sampled { self.started.increment() } else { self.not_sampled.increment() }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Counter(AtomicU64);
 
@@ -117,7 +172,7 @@ impl Counter {
 
 impl ThreadShared {
     pub(super) fn outbound(&self) -> MutexGuard<'_, Outbound> {
-        self.outbound.lock().unwrap_or_else(PoisonError::into_inner)
+        self.outbound.lock()
     }
 
     /// When a span was closed here, and its identity, if that is a short while ago.
@@ -139,6 +194,15 @@ impl Outbound {
 /// exporter's thread, and while the thread's locals are being torn down.
 #[inline]
 pub(super) fn with_local<R>(engine: &Arc<Engine>, f: impl FnOnce(&mut Local) -> R) -> Option<R> {
+    with_thread(engine, |_, local| f(local))
+}
+
+/// As [`with_local`], with what the thread keeps for all layers.
+#[inline]
+pub(super) fn with_thread<R>(
+    engine: &Arc<Engine>,
+    f: impl FnOnce(&ThreadState, &mut Local) -> R,
+) -> Option<R> {
     THREAD
         .try_with(|thread| {
             if thread.is_suppressed.get() {
@@ -149,7 +213,7 @@ pub(super) fn with_local<R>(engine: &Arc<Engine>, f: impl FnOnce(&mut Local) -> 
                 Some(at) => at,
                 None => add_local(&mut locals, engine),
             };
-            Some(f(&mut locals[at]))
+            Some(f(thread, &mut locals[at]))
         })
         .ok()
         .flatten()
@@ -217,6 +281,17 @@ fn span_id(rng: &mut SmallRng) -> u64 {
 }
 
 impl Local {
+    /// What the next span of this thread starts with; `None`, and counted, where all slots are in
+    /// use.
+    #[inline]
+    pub(super) fn take(&mut self, engine: &Engine) -> Option<Taken> {
+        let Some(slot) = self.free.pop().or_else(|| engine.refill(&mut self.free)) else {
+            self.shared.counters.no_slot.increment();
+            return None;
+        };
+        Some(Taken { slot, thread: self.shared.number, span_id: self.span_id() })
+    }
+
     pub(super) fn trace_id(&mut self) -> u128 {
         trace_id(&mut self.rng)
     }
@@ -246,6 +321,14 @@ impl Local {
     /// Takes the span off the stack; mostly it is on top.
     #[inline]
     pub(super) fn exit(&mut self, id: u64) -> Option<Entered> {
+        match self.stack.last() {
+            Some(top) if top.id == id => self.stack.pop(),
+            _ => self.exit_below(id),
+        }
+    }
+
+    #[cold]
+    fn exit_below(&mut self, id: u64) -> Option<Entered> {
         let at = self.stack.iter().rposition(|entered| entered.id == id)?;
         Some(self.stack.remove(at))
     }
@@ -264,12 +347,6 @@ pub(crate) fn suppress_this_thread() {
     let _ = THREAD.try_with(|thread| thread.is_suppressed.set(true));
 }
 
-/// Whether nothing new is recorded here: after [`suppress_this_thread`] and inside [`asking`].
-#[inline]
-pub(super) fn is_suppressed() -> bool {
-    THREAD.try_with(|thread| thread.is_suppressed.get() || thread.is_asking.get()).unwrap_or(true)
-}
-
 /// Runs a sampler or an id generator. `None` if it panics.
 pub(super) fn asking<R>(ask: impl FnOnce() -> R) -> Option<R> {
     let before = THREAD.try_with(|thread| thread.is_asking.replace(true));
@@ -280,43 +357,34 @@ pub(super) fn asking<R>(ask: impl FnOnce() -> R) -> Option<R> {
     answer.ok()
 }
 
-/// Runs `make` so that the span it starts takes what is `carried` as its parent. Gives it back
-/// where no layer of ours took it.
-pub(crate) fn with_pending_parent<R>(
-    carried: Carried,
-    make: impl FnOnce() -> R,
-) -> (R, Option<Carried>) {
-    struct Restore(Option<PendingParent>);
+/// Runs `make` so that the span it starts takes what is `carried` as its parent. False where no
+/// layer of ours took it.
+pub(crate) fn with_pending_parent<R>(carried: &Carried, make: impl FnOnce() -> R) -> (R, bool) {
+    struct Restore {
+        pending: Pending,
+        /// What to put back, where it was replaced.
+        entries: Option<Option<Context>>,
+    }
     impl Drop for Restore {
         fn drop(&mut self) {
-            let _ = THREAD.try_with(|thread| thread.pending.replace(self.0.take()));
+            let _ = THREAD.try_with(|thread| {
+                thread.pending.set(self.pending);
+                self.entries.take().map(|entries| thread.pending_entries.replace(entries))
+            });
         }
     }
-    let pending = PendingParent { carried, is_taken: false };
-    let Ok(before) = THREAD.try_with(|thread| thread.pending.replace(Some(pending))) else {
-        return (make(), None);
-    };
-    let restore = Restore(before);
-    let made = make();
-    let pending = THREAD.try_with(|thread| thread.pending.take()).ok().flatten();
-    drop(restore);
-    (made, pending.filter(|pending| !pending.is_taken).map(|pending| pending.carried))
-}
-
-/// What [`with_pending_parent`] holds ready, for the span being started now.
-#[inline]
-pub(super) fn pending_parent() -> Option<Carried> {
-    THREAD
-        .try_with(|thread| thread.pending.borrow().as_ref().map(|pending| pending.carried.clone()))
-        .ok()
-        .flatten()
-}
-
-/// Tells [`with_pending_parent`] that a span has it.
-pub(super) fn take_pending_parent() {
-    let _ = THREAD.try_with(|thread| {
-        if let Some(pending) = thread.pending.borrow_mut().as_mut() {
-            pending.is_taken = true;
+    let set = THREAD.try_with(|thread| {
+        let has_entries = carried.entries.is_some();
+        let pending =
+            Pending { is_set: true, is_taken: false, has_entries, parent: carried.parent };
+        Restore {
+            pending: thread.pending.replace(pending),
+            entries: has_entries.then(|| thread.pending_entries.replace(carried.entries.clone())),
         }
     });
+    let Ok(restore) = set else { return (make(), false) };
+    let made = make();
+    let is_taken = THREAD.try_with(|thread| thread.pending.get().is_taken).unwrap_or(false);
+    drop(restore);
+    (made, is_taken)
 }

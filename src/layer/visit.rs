@@ -81,3 +81,70 @@ impl Visit for Encoder<'_> {
         }
     }
 }
+
+/// Encodes the values that no code of the user's takes part in, and tells whether there are others.
+pub(super) struct Plain<'a> {
+    pub(super) encoder: Encoder<'a>,
+    pub(super) is_complete: bool,
+}
+
+/// Encodes the others: those that are formatted.
+pub(super) struct Formatted<'a, 'b>(pub(super) &'a mut Encoder<'b>);
+
+macro_rules! delegate {
+    ($($method:ident: $value:ty),*) => {
+        $(
+            fn $method(&mut self, field: &Field, value: $value) {
+                self.encoder.$method(field, value);
+            }
+        )*
+    };
+}
+
+macro_rules! ignore {
+    ($($method:ident: $value:ty),*) => {
+        $(
+            fn $method(&mut self, _: &Field, _: $value) {}
+        )*
+    };
+}
+
+impl Visit for Plain<'_> {
+    delegate!(
+        record_bool: bool,
+        record_i64: i64,
+        record_u64: u64,
+        record_f64: f64,
+        record_i128: i128,
+        record_u128: u128,
+        record_str: &str
+    );
+
+    fn record_error(&mut self, _: &Field, _: &(dyn Error + 'static)) {
+        self.is_complete = false;
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {
+        self.is_complete = false;
+    }
+}
+
+impl Visit for Formatted<'_, '_> {
+    ignore!(
+        record_bool: bool,
+        record_i64: i64,
+        record_u64: u64,
+        record_f64: f64,
+        record_i128: i128,
+        record_u128: u128,
+        record_str: &str
+    );
+
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        self.0.record_error(field, value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.record_debug(field, value);
+    }
+}
