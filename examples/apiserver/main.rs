@@ -13,6 +13,16 @@
 //! You should see `listening on http://127.0.0.1:8080` from the server and the pod from curl, with
 //! a uid and a resource version.
 //!
+//! To see spans without a Collector, give it a configuration that names none, and it prints them,
+//! a line of JSON each, some seconds after the request:
+//!
+//! ```text
+//! echo 'kind: TracingConfiguration
+//! apiVersion: apiserver.config.k8s.io/v1
+//! samplingRatePerMillion: 1000000' > print.yaml
+//! cargo run --example apiserver -- --tracing-config-file print.yaml
+//! ```
+//!
 //! With an OpenTelemetry Collector on its default port, put this into `tracing.yaml`:
 //!
 //! ```yaml

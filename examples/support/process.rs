@@ -43,7 +43,9 @@ impl Process {
         self,
         start: impl FnOnce(TcpListener, Stopped) -> io::Result<Server>,
     ) -> Result<(), Box<dyn Error>> {
-        let config = self.config.map(|config| config.with_service_name(self.service_name));
+        let config = self.config.map(|config| {
+            config.with_service_name(self.service_name).with_stdout_without_collector()
+        });
         let guard = spanbridge::init(config)?;
 
         let listener = TcpListener::bind(self.listen)

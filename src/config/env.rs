@@ -37,7 +37,7 @@ pub(crate) struct EnvSettings {
     pub(super) batch: BatchSettings,
     pub(super) endpoint: Option<CollectorAddress>,
     /// Empty: spans are sent nowhere.
-    pub(super) exporters: Vec<Exporter>,
+    pub(super) exporters: Option<Vec<Exporter>>,
     pub(super) is_disabled: bool,
     pub(super) limits: SpanLimits,
     pub(super) protocol: Option<Protocol>,
@@ -124,14 +124,13 @@ fn endpoint(env: &mut Reader<'_>, protocol: Protocol) -> Option<CollectorAddress
     })
 }
 
-fn exporters(env: &mut Reader<'_>) -> Vec<Exporter> {
+fn exporters(env: &mut Reader<'_>) -> Option<Vec<Exporter>> {
     const NAME: &str = "OTEL_TRACES_EXPORTER";
-    let known = env.list(NAME, "is not one of otlp, console, none", |item| match item {
+    env.list(NAME, "is not one of otlp, console, none", |item| match item {
         "console" | "logging" => Some(Exporter::Console),
         "otlp" => Some(Exporter::Otlp),
         _ => None,
-    });
-    known.unwrap_or_else(|| vec![Exporter::Otlp])
+    })
 }
 
 /// Context is always passed on as W3C headers; code can say otherwise, a variable cannot.

@@ -88,6 +88,7 @@ pub use self::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TracingConfig {
     collector: Option<Collector>,
+    prints_without_collector: bool,
     sampling_rate_per_million: Option<u32>,
     service_name: Option<String>,
 }
@@ -187,6 +188,17 @@ impl TracingConfig {
     #[must_use]
     pub fn with_service_name(mut self, name: impl Into<String>) -> Self {
         self.service_name = Some(name.into());
+        self
+    }
+
+    /// Prints spans on standard output, a JSON object each, where neither this configuration nor a
+    /// variable names a collector; for programs that are tried out before there is one.
+    ///
+    /// Without it such spans go to a collector on this machine, as Kubernetes has it.
+    /// `OTEL_TRACES_EXPORTER` has the last word.
+    #[must_use]
+    pub fn with_stdout_without_collector(mut self) -> Self {
+        self.prints_without_collector = true;
         self
     }
 

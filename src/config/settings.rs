@@ -73,10 +73,15 @@ impl Settings {
             );
             protocol = Protocol::Grpc;
         }
+        let prints = config.is_some_and(|config| config.prints_without_collector);
+        let exporters = env.exporters.unwrap_or_else(|| match prints && endpoint.is_none() {
+            true => vec![Exporter::Console],
+            false => vec![Exporter::Otlp],
+        });
         Ok(Self {
             batch: env.batch,
             endpoint,
-            exporters: env.exporters,
+            exporters,
             is_disabled: env.is_disabled,
             limits: env.limits,
             protocol,
@@ -160,6 +165,29 @@ mod tests {
         ];
         for (config, variables, expected) in cases {
             assert_eq!(url(&merge(Some(config), &variables)), expected);
+        }
+    }
+
+    #[test]
+    fn spans_are_printed_only_where_that_is_wanted_and_no_collector_is_named() {
+        use crate::config::env::Exporter::{Console, Otlp};
+        let plain = TracingConfig::default();
+        let prints = plain.clone().with_stdout_without_collector();
+        let named = prints.clone().with_endpoint("collector:4317");
+        let url = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://collector:4318/v1/traces");
+        let otlp = ("OTEL_TRACES_EXPORTER", "otlp");
+        let none = ("OTEL_TRACES_EXPORTER", "none");
+        let cases = [
+            (plain, vec![], vec![Otlp]),
+            (prints.clone(), vec![], vec![Console]),
+            (named, vec![], vec![Otlp]),
+            (prints.clone(), vec![url], vec![Otlp]),
+            (prints.clone(), vec![otlp], vec![Otlp]),
+            (prints, vec![none], vec![]),
+        ];
+        for (config, variables, expected) in cases {
+            let settings = merge(Some(config.clone()), &variables);
+            assert_eq!(settings.exporters, expected, "{config:?} {variables:?}");
         }
     }
 

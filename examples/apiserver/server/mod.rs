@@ -31,7 +31,8 @@ pub(crate) struct Flags {
     pub(crate) listen: SocketAddr,
 
     /// File with the OpenTelemetry configuration, under the name that KEP-647 proposed. Without
-    /// it, trace context is passed on and nothing is sent.
+    /// it, trace context is passed on and nothing is sent. Where neither it nor OTEL_* names a
+    /// collector, spans are printed on standard output.
     #[arg(long, value_name = "FILE")]
     pub(crate) opentelemetry_config_file: Option<PathBuf>,
 
