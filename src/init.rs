@@ -10,11 +10,11 @@ use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
-use crate::config::env::{EnvSettings, Exporter};
+use crate::config::env::{self, EnvSettings};
 use crate::config::settings::Settings;
 use crate::config::{ConfigError, TracingConfig};
-use crate::export::exporter::DynExporter;
 use crate::export::fan_out::FanOut;
+use crate::export::sink::Exporter;
 use crate::export::{StdoutExporter, TracingGuard, worker};
 use crate::layer::{BridgeLayer, LayerBuilder};
 
@@ -115,13 +115,16 @@ pub fn layer_from(
     builder.try_build().map(Some).map_err(InitError::Start)
 }
 
-fn build(exporter: &Exporter, settings: &Settings) -> Result<Box<dyn DynExporter>, String> {
+fn build(exporter: &env::Exporter, settings: &Settings) -> Result<Exporter, String> {
     match exporter {
-        Exporter::Console => Ok(Box::new(StdoutExporter::new())),
+        env::Exporter::Console => Ok(Exporter::Any(Box::new(StdoutExporter::new()))),
         #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
-        Exporter::Otlp => crate::export::otlp::build(settings),
+        env::Exporter::Otlp => {
+            let exporter = crate::export::otlp::OtlpExporter::new(settings)?;
+            Ok(Exporter::Otlp(Box::new(exporter)))
+        }
         #[cfg(not(any(feature = "otlp-grpc", feature = "otlp-http")))]
-        Exporter::Otlp => {
+        env::Exporter::Otlp => {
             let _ = settings;
             Err("OTLP is not built in: switch on spanbridge's feature otlp-grpc or otlp-http, \
                  or set OTEL_TRACES_EXPORTER=console"

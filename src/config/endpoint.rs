@@ -40,9 +40,21 @@ pub(crate) struct TcpAddress {
 
 impl TcpAddress {
     /// Whether the connection is encrypted.
-    #[cfg(any(feature = "otlp-http", test))]
+    #[cfg(any(feature = "otlp-grpc", feature = "otlp-http", test))]
     pub(crate) fn is_tls(&self) -> bool {
         self.is_tls
+    }
+
+    /// This machine, by the protocol's own port.
+    #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+    pub(crate) fn localhost() -> Self {
+        Self {
+            is_tls: false,
+            host: "localhost".to_owned(),
+            port: None,
+            path: String::new(),
+            traces_path: TRACES_PATH.to_owned(),
+        }
     }
 
     /// The URL to send spans to with `protocol`.

@@ -4,18 +4,18 @@
 //! which and why; nothing here fails. Names of exporters, samplers and the like are taken in any
 //! case.
 //!
-//! Not read here is what `opentelemetry-otlp` reads by itself when its exporter is built: headers
-//! and compression. What it also reads but is set in code (endpoint, protocol, timeout), it takes
-//! from the code. `opentelemetry_sdk`'s detector of resource attributes does not decode
-//! percent-escapes, so the attributes are read here.
+//! `opentelemetry_sdk`'s detector of resource attributes does not decode percent-escapes, so the
+//! attributes are read here.
 
 mod limits;
+mod otlp;
 mod reader;
 mod resource;
 
 use std::time::Duration;
 
 pub(crate) use self::limits::{BatchSettings, SpanLimits};
+pub(crate) use self::otlp::{OtlpSettings, TlsFiles};
 use self::reader::Reader;
 use super::{
     Protocol,
@@ -40,6 +40,7 @@ pub(crate) struct EnvSettings {
     pub(super) exporters: Option<Vec<Exporter>>,
     pub(super) is_disabled: bool,
     pub(super) limits: SpanLimits,
+    pub(super) otlp: OtlpSettings,
     pub(super) protocol: Option<Protocol>,
     pub(super) resource_attributes: Vec<(String, String)>,
     pub(super) sampler: Option<SamplerSetting>,
@@ -69,6 +70,7 @@ impl EnvSettings {
             exporters: exporters(&mut env),
             is_disabled: env.boolean("OTEL_SDK_DISABLED").unwrap_or(false),
             limits: SpanLimits::read(&mut env),
+            otlp: OtlpSettings::read(&mut env),
             protocol,
             resource_attributes,
             sampler: sampler(&mut env),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     Collector, ConfigError, Protocol, TracingConfig,
     endpoint::CollectorAddress,
-    env::{BatchSettings, EnvSettings, Exporter, SpanLimits},
+    env::{BatchSettings, EnvSettings, Exporter, OtlpSettings, SpanLimits},
     sampler::SamplerSetting,
 };
 
@@ -20,6 +20,7 @@ pub(crate) struct Settings {
     /// `OTEL_SDK_DISABLED`: context is passed on, and nothing else is done.
     pub(crate) is_disabled: bool,
     pub(crate) limits: SpanLimits,
+    pub(crate) otlp: OtlpSettings,
     pub(crate) protocol: Protocol,
     /// Without the service's name.
     pub(crate) resource_attributes: Vec<(String, String)>,
@@ -84,6 +85,7 @@ impl Settings {
             exporters,
             is_disabled: env.is_disabled,
             limits: env.limits,
+            otlp: env.otlp,
             protocol,
             resource_attributes: env.resource_attributes,
             sampler: sampler.unwrap_or(default_sampler),

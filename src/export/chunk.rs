@@ -5,6 +5,7 @@ use tracing::Metadata;
 use crate::layer::{Identity, Parent, Side};
 
 /// A closed span but for its values, which stand in the chunk's bytes.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 pub(crate) struct SpanRecord {
     pub(crate) metadata: &'static Metadata<'static>,
@@ -24,6 +25,7 @@ pub(crate) struct SpanRecord {
 }
 
 /// Closed spans in the order of closing. Emptied and used again rather than freed.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 pub(crate) struct Chunk {
     pub(crate) spans: Vec<SpanRecord>,

@@ -69,6 +69,19 @@ impl Decoder {
         Self { engine, scope, with, callsites: HashMap::new(), thread_names: HashMap::new() }
     }
 
+    pub(super) fn scope(&self) -> &InstrumentationScope {
+        &self.scope
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.engine.limits
+    }
+
+    /// Whether spans say which thread made them.
+    pub(super) fn adds_threads(&self) -> bool {
+        self.with.threads
+    }
+
     /// The chunk's spans, in the order in which they were closed.
     pub(crate) fn decode(
         &mut self,
@@ -86,7 +99,7 @@ impl Decoder {
         }
     }
 
-    fn span(
+    pub(super) fn span(
         &mut self,
         mut record: SpanRecord,
         bytes: &[u8],
@@ -148,7 +161,7 @@ impl Decoder {
         }
     }
 
-    fn callsite(&mut self, metadata: &'static Metadata<'static>) -> Arc<Callsite> {
+    pub(super) fn callsite(&mut self, metadata: &'static Metadata<'static>) -> Arc<Callsite> {
         let with = self.with;
         let site = self
             .callsites
@@ -302,7 +315,7 @@ impl Reader<'_> {
 
 /// Ok stands once it is set; a later error replaces an earlier one, but not its description with
 /// none.
-fn fail(status: &mut Status, description: &str) {
+pub(super) fn fail(status: &mut Status, description: &str) {
     match status {
         Status::Ok => {}
         Status::Error { .. } if description.is_empty() => {}
@@ -310,15 +323,20 @@ fn fail(status: &mut Status, description: &str) {
     }
 }
 
+/// What the field `otel.status_code` says.
+pub(super) fn set_status_code(status: &mut Status, code: &str) {
+    if code.eq_ignore_ascii_case("ok") {
+        *status = Status::Ok;
+    } else if code.eq_ignore_ascii_case("error") {
+        fail(status, "");
+    }
+}
+
 fn set_field(field: &Field, value: Recorded<'_>, parts: &mut Parts, limit: u32) {
     match field {
         Field::OtelName => parts.name = Some(text(value).into_owned().into()),
         Field::OtelKind => parts.kind = kind(&text(value)),
-        Field::OtelStatusCode => match &*text(value) {
-            code if code.eq_ignore_ascii_case("ok") => parts.status = Status::Ok,
-            code if code.eq_ignore_ascii_case("error") => fail(&mut parts.status, ""),
-            _ => {}
-        },
+        Field::OtelStatusCode => set_status_code(&mut parts.status, &text(value)),
         Field::OtelStatusDescription => fail(&mut parts.status, &text(value)),
         field => match value {
             Recorded::Error(chain) => {
@@ -334,7 +352,7 @@ fn set_field(field: &Field, value: Recorded<'_>, parts: &mut Parts, limit: u32) 
     }
 }
 
-fn kind(text: &str) -> Option<SpanKind> {
+pub(super) fn kind(text: &str) -> Option<SpanKind> {
     let kinds = [
         ("client", SpanKind::Client),
         ("consumer", SpanKind::Consumer),
@@ -345,7 +363,7 @@ fn kind(text: &str) -> Option<SpanKind> {
     kinds.into_iter().find(|(name, _)| text.eq_ignore_ascii_case(name)).map(|(_, kind)| kind)
 }
 
-fn text(value: Recorded<'_>) -> Cow<'_, str> {
+pub(super) fn text(value: Recorded<'_>) -> Cow<'_, str> {
     match value {
         Recorded::Str(text) => Cow::Borrowed(text),
         value => to_value(value).to_string().into(),
@@ -366,7 +384,7 @@ fn to_value(value: Recorded<'_>) -> Value {
     }
 }
 
-fn integer<T: TryInto<i64> + ToString + Copy>(value: T) -> Value {
+pub(super) fn integer<T: TryInto<i64> + ToString + Copy>(value: T) -> Value {
     value.try_into().map_or_else(|_| value.to_string().into(), Value::I64)
 }
 

@@ -8,6 +8,7 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::SpanData;
 
 use crate::export::exporter::DynExporter;
+use crate::export::sink::Exporter;
 
 /// Gives every batch to each exporter in turn. A span counts as exported if all took it.
 #[derive(Debug)]
@@ -15,8 +16,12 @@ pub(crate) struct FanOut(Vec<Box<dyn DynExporter>>);
 
 impl FanOut {
     /// `exporters` as one; a single one stands for itself.
-    pub(crate) fn of(mut exporters: Vec<Box<dyn DynExporter>>) -> Option<Box<dyn DynExporter>> {
-        if exporters.len() > 1 { Some(Box::new(Self(exporters))) } else { exporters.pop() }
+    pub(crate) fn of(mut exporters: Vec<Exporter>) -> Option<Exporter> {
+        if exporters.len() < 2 {
+            return exporters.pop();
+        }
+        let exporters = exporters.into_iter().map(Exporter::into_any).collect();
+        Some(Exporter::Any(Box::new(Self(exporters))))
     }
 
     /// Asks all of them, and gives the last error.

@@ -9,6 +9,7 @@ pub(crate) mod guard;
 #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
 pub(crate) mod otlp;
 pub(crate) mod queue;
+pub(crate) mod sink;
 pub(crate) mod stats;
 mod stdout;
 pub(crate) mod worker;

@@ -89,6 +89,11 @@ impl Queue {
         }
     }
 
+    /// Whether shutdown has begun.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Takes a chunk in and gives an empty one back, or says why it does not.
     pub(crate) fn swap(&self, chunk: Chunk) -> Swap {
         let mut state = self.lock();

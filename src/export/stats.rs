@@ -16,11 +16,13 @@ pub(crate) enum DropReason {
     NoExporter,
     /// The export queue was full.
     QueueFull,
+    /// The collector took the rest of the batch, but not this span.
+    Rejected,
     /// Still queued or in flight when shutdown ran out of time.
     Shutdown,
 }
 
-const REASONS: usize = 6;
+const REASONS: usize = 7;
 
 /// Counters that only the exporter's thread, a full queue and shutdown write.
 #[derive(Debug, Default)]
@@ -116,6 +118,7 @@ impl fmt::Display for Stats {
             ("live limit", self.dropped.live_limit),
             ("no exporter", self.dropped.no_exporter),
             ("queue full", self.dropped.queue_full),
+            ("rejected", self.dropped.rejected),
             ("shutdown timed out", self.dropped.shutdown),
         ];
         let mut separator = " (";
@@ -136,6 +139,7 @@ pub struct DroppedSpans {
     pub(crate) live_limit: u64,
     pub(crate) no_exporter: u64,
     pub(crate) queue_full: u64,
+    pub(crate) rejected: u64,
     pub(crate) shutdown: u64,
 }
 
@@ -147,6 +151,7 @@ impl DroppedSpans {
             live_limit: counts.dropped(DropReason::LiveLimit),
             no_exporter: counts.dropped(DropReason::NoExporter),
             queue_full: counts.dropped(DropReason::QueueFull),
+            rejected: counts.dropped(DropReason::Rejected),
             shutdown: counts.dropped(DropReason::Shutdown),
         }
     }
@@ -158,6 +163,7 @@ impl DroppedSpans {
             + self.live_limit
             + self.no_exporter
             + self.queue_full
+            + self.rejected
             + self.shutdown
     }
 
@@ -184,6 +190,11 @@ impl DroppedSpans {
     /// The export queue was full: the exporter is slower than the spans come.
     pub fn queue_full(&self) -> u64 {
         self.queue_full
+    }
+
+    /// The collector took a part of a batch, and these were not in it (OTLP's partial success).
+    pub fn rejected(&self) -> u64 {
+        self.rejected
     }
 
     /// Still queued or in flight when shutdown ran out of time.

@@ -5,17 +5,14 @@
 //! own spans included, is kept out of the traces.
 
 use std::ops::Deref;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use opentelemetry::Context;
-use opentelemetry_sdk::trace::SpanData;
 use tokio::runtime::Runtime;
 
-use crate::export::decode::Decoder;
-use crate::export::exporter::DynExporter;
 use crate::export::queue::Wake;
+use crate::export::sink::{Exported, Outcome, Sink};
 use crate::export::stats::DropReason;
 use crate::layer::{Engine, suppress_this_thread};
 
@@ -31,8 +28,7 @@ pub(crate) struct BatchSettings {
 pub(crate) struct Worker {
     pub(crate) engine: Arc<Engine>,
     pub(crate) runtime: OwnRuntime,
-    pub(crate) exporter: Option<Box<dyn DynExporter>>,
-    pub(crate) decoder: Decoder,
+    pub(crate) sink: Sink,
     pub(crate) settings: BatchSettings,
     pub(crate) problems: Problems,
     /// What was ignored of the configuration, logged once a subscriber had time to be installed.
@@ -63,17 +59,14 @@ impl Worker {
                 Wake::Batch => {}
                 Wake::Delay => deadline = self.next_deadline(),
                 Wake::Flush(number) => {
-                    failed |= !self.flush_exporter();
+                    failed |= !self.sink.flush(&self.runtime);
                     self.engine.queue.flushed(number, failed);
                     failed = false;
                 }
                 Wake::Shutdown => break,
             }
         }
-        if let Some(exporter) = &self.exporter {
-            let _entered = self.runtime.enter();
-            let _ = catch_unwind(AssertUnwindSafe(|| exporter.shutdown()));
-        }
+        self.sink.shutdown(&self.runtime);
     }
 
     /// A delay too long for the clock is no delay that will ever be over.
@@ -86,7 +79,6 @@ impl Worker {
     /// is. False if an export failed.
     fn drain(&mut self, all: bool) -> bool {
         let mut succeeded = true;
-        let mut batch = Vec::new();
         let calibration = self.engine.clock.calibrate();
         let mut budget = self.engine.queue.len();
         if !all {
@@ -95,59 +87,52 @@ impl Worker {
         while budget > 0 {
             let Some(mut chunk) = self.engine.queue.pop() else { break };
             budget = budget.saturating_sub(chunk.len());
-            self.decoder.decode(&mut chunk, calibration, &mut batch);
+            self.sink.take(&mut chunk, calibration);
             self.engine.queue.recycle(chunk);
-            while batch.len() >= self.settings.max_export_batch_size {
-                let rest = batch.split_off(self.settings.max_export_batch_size);
-                succeeded &= self.export(std::mem::replace(&mut batch, rest));
-            }
+            succeeded &= self.export(false);
         }
-        if !batch.is_empty() {
-            succeeded &= self.export(batch);
+        succeeded & self.export(true)
+    }
+
+    /// Exports what waits: whole batches, or `all`. False if an export failed.
+    fn export(&mut self, all: bool) -> bool {
+        let mut succeeded = true;
+        let BatchSettings { max_export_batch_size, export_timeout, .. } = self.settings;
+        let engine = Arc::clone(&self.engine);
+        while let Some(Exported { spans, outcome }) =
+            self.sink.export(&self.runtime, max_export_batch_size, all, export_timeout, || {
+                engine.queue.is_closed()
+            })
+        {
+            succeeded &= self.account(spans, outcome);
         }
         succeeded
     }
 
-    fn export(&mut self, batch: Vec<SpanData>) -> bool {
-        let spans = batch.len();
-        let Some(exporter) = &self.exporter else {
-            self.count(spans, Some(DropReason::NoExporter));
-            return true;
-        };
-        let timeout = self.settings.export_timeout;
-        let exported = catch_unwind(AssertUnwindSafe(|| {
-            self.runtime
-                .block_on(async { tokio::time::timeout(timeout, exporter.export(batch)).await })
-        }));
-        let problem = match exported {
-            Ok(Ok(Ok(()))) => None,
-            Ok(Ok(Err(error))) => Some(error.to_string()),
-            Ok(Err(_)) => Some(format!("no answer within the export timeout of {timeout:?}")),
-            Err(_) => Some("the exporter panicked".to_owned()),
-        };
-        if let Some(problem) = &problem {
-            self.problems.report(spans, problem);
-        }
-        self.count(spans, problem.is_some().then_some(DropReason::ExportFailed));
-        problem.is_none()
-    }
-
-    fn count(&self, spans: usize, dropped: Option<DropReason>) {
+    /// Counts a batch, and tells of what went wrong. False if something did.
+    fn account(&mut self, spans: usize, outcome: Outcome) -> bool {
         // What shutdown has given up meanwhile is counted already.
-        if !self.engine.queue.settle(spans) {
-            return;
+        let counts = self.engine.queue.settle(spans).then_some(&self.engine.counts);
+        let (lost, reason, problem) = match outcome {
+            Outcome::Delivered => (0, DropReason::ExportFailed, None),
+            Outcome::NoExporter => (spans, DropReason::NoExporter, None),
+            Outcome::Failed(problem) => (spans, DropReason::ExportFailed, Some(problem)),
+            Outcome::Partly { rejected, message } => {
+                (rejected, DropReason::Rejected, Some(message))
+            }
+        };
+        if let Some(counts) = counts {
+            counts.add_exported(spans - lost);
+            counts.add_dropped(reason, lost);
         }
-        match dropped {
-            None => self.engine.counts.add_exported(spans),
-            Some(reason) => self.engine.counts.add_dropped(reason, spans),
+        match problem {
+            Some(problem) if reason == DropReason::Rejected => {
+                self.problems.report(lost, &format!("the collector took only a part: {problem}"));
+            }
+            Some(problem) => self.problems.report(lost, &problem),
+            None => return true,
         }
-    }
-
-    fn flush_exporter(&self) -> bool {
-        let Some(exporter) = &self.exporter else { return true };
-        let _entered = self.runtime.enter();
-        catch_unwind(AssertUnwindSafe(|| exporter.force_flush()))
-            .is_ok_and(|flushed| flushed.is_ok())
+        lost == 0
     }
 }
 

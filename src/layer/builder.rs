@@ -11,7 +11,7 @@ use tracing::level_filters::LevelFilter;
 use crate::config::env::EnvSettings;
 use crate::config::settings::Settings;
 use crate::export::decode::Decoder;
-use crate::export::exporter::DynExporter;
+use crate::export::sink::{Exporter, Sink};
 use crate::export::worker::{self, BatchSettings, Problems, Worker};
 use crate::export::{MetadataAttributes, TracingGuard};
 use crate::layer::BridgeLayer;
@@ -53,7 +53,7 @@ pub fn layer() -> LayerBuilder {
 /// `spanbridge::config`) once the layer is built, and has no effect.
 #[must_use = "a builder does nothing until it is built"]
 pub struct LayerBuilder {
-    exporter: Option<Box<dyn DynExporter>>,
+    exporter: Option<Exporter>,
     decider: Decider,
     id_generator: Option<Box<dyn IdGenerator>>,
     resource: Option<Resource>,
@@ -142,7 +142,7 @@ impl LayerBuilder {
     ///
     /// It runs on a thread of the pipeline's own, in a current-thread `tokio` runtime of its own.
     pub fn with_exporter(mut self, exporter: impl SpanExporter + 'static) -> Self {
-        self.exporter = Some(Box::new(exporter));
+        self.exporter = Some(Exporter::Any(Box::new(exporter)));
         self
     }
 
@@ -246,7 +246,7 @@ impl LayerBuilder {
     /// An exporter with the runtime that it was built in.
     pub(crate) fn with_exporter_in(
         mut self,
-        exporter: Box<dyn DynExporter>,
+        exporter: Exporter,
         runtime: worker::OwnRuntime,
     ) -> Self {
         self.exporter = Some(exporter);
@@ -293,16 +293,32 @@ impl LayerBuilder {
             max_export_batch_size: self.batch.max_export_batch_size,
         });
         worker::spawn(Worker {
-            decoder: Decoder::new(engine.clone(), self.scope, self.with),
+            sink: Sink::new(exporter, Decoder::new(engine.clone(), self.scope, self.with)),
             engine: engine.clone(),
             runtime,
-            exporter,
             settings: self.batch,
             problems: Problems::default(),
             warnings: self.warnings,
         })?;
         Ok((BridgeLayer { engine: engine.clone() }, TracingGuard::new(engine)))
     }
+}
+
+/// A layer whose chunks stay in the queue, for tests that look at them there.
+#[cfg(test)]
+pub(crate) fn without_worker(limits: Limits) -> (BridgeLayer, std::sync::Arc<Engine>) {
+    let LayerBuilder { decider, max_live_spans, max_queue_size, batch, .. } = layer();
+    let engine = Engine::new(EngineOptions {
+        limits,
+        max_level: LevelFilter::TRACE,
+        decider,
+        id_generator: None,
+        names_threads: false,
+        max_live_spans,
+        max_queue_size,
+        max_export_batch_size: batch.max_export_batch_size,
+    });
+    (BridgeLayer { engine: engine.clone() }, engine)
 }
 
 fn default_scope() -> InstrumentationScope {

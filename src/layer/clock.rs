@@ -85,16 +85,26 @@ pub(crate) struct Calibration {
 }
 
 impl Calibration {
+    /// One by which a tick is a nanosecond of some day.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        Self { ticks: 0, wall_nanos: 1_700_000_000_000_000_000, nanos_per_tick: 1e-6 }
+    }
+
     /// The wall time of `ticks`.
     pub(crate) fn wall(&self, ticks: u64) -> SystemTime {
-        let nanos = if ticks >= self.ticks {
+        UNIX_EPOCH + Duration::from_nanos(self.unix_nanos(ticks))
+    }
+
+    /// The wall time of `ticks`, in nanoseconds since 1970.
+    pub(crate) fn unix_nanos(&self, ticks: u64) -> u64 {
+        if ticks >= self.ticks {
             let ahead = (ticks - self.ticks) as f64 * self.nanos_per_tick;
             self.wall_nanos.saturating_add(ahead as u64)
         } else {
             let behind = (self.ticks - ticks) as f64 * self.nanos_per_tick;
             self.wall_nanos.saturating_sub(behind as u64)
-        };
-        UNIX_EPOCH + Duration::from_nanos(nanos)
+        }
     }
 }
 

@@ -25,6 +25,8 @@ use tracing::{Dispatch, Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
+#[cfg(test)]
+pub(crate) use self::builder::without_worker;
 pub use self::builder::{LayerBuilder, layer};
 pub(crate) use self::clock::Calibration;
 pub use self::context::SetParentError;

@@ -118,6 +118,7 @@ impl Parent {
 }
 
 /// What few spans have, and what does not fit into bytes.
+#[cfg_attr(test, derive(Clone))]
 #[derive(Debug, Default)]
 pub(crate) struct Side {
     /// Values (baggage, raw tracestate) that travel with the trace.

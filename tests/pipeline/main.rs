@@ -6,6 +6,7 @@ mod exporters;
 mod faults;
 mod guard;
 mod harness;
+mod otlp;
 mod process_exit;
 mod stdout;
 #[path = "../support/mod.rs"]

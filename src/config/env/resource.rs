@@ -48,7 +48,7 @@ fn parse(text: &str) -> Result<Vec<(String, String)>, String> {
     Ok(attributes)
 }
 
-fn decode(text: &str) -> Result<String, String> {
+pub(super) fn decode(text: &str) -> Result<String, String> {
     let problem = || "has a bad percent-escape".to_owned();
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();

@@ -1,0 +1,106 @@
+//! How sending a request can end, and whether it is worth another try.
+
+use std::time::Duration;
+
+use rand::Rng as _;
+
+use super::response::ExportResponse;
+
+/// The collector has the request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Delivered {
+    /// Spans that it did not take.
+    pub(crate) rejected: usize,
+    /// What it has to say, be it a warning.
+    pub(crate) message: String,
+}
+
+impl Delivered {
+    /// Whether there is nothing to tell.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.rejected == 0 && self.message.is_empty()
+    }
+}
+
+/// The collector does not have the request, or that is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) problem: String,
+    pub(super) retry: Retry,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Retry {
+    No,
+    /// After a pause of our own choice.
+    Soon,
+    /// Not before this long: the collector says so.
+    After(Duration),
+}
+
+/// The pause before the first repetition.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Exponential back-off with jitter, as the OTLP specification asks.
+#[derive(Debug)]
+pub(super) struct BackOff(Duration);
+
+impl BackOff {
+    pub(super) fn new() -> Self {
+        Self(FIRST_PAUSE)
+    }
+
+    /// How long to wait before the next try; `None` if there is none.
+    pub(super) fn pause(&mut self, retry: Retry) -> Option<Duration> {
+        let own = self.0.mul_f64(rand::rng().random_range(0.5..=1.0));
+        match retry {
+            Retry::No => return None,
+            Retry::Soon => {}
+            Retry::After(least) => return Some(least.max(own)),
+        }
+        self.0 = (self.0 * 2).min(LONGEST_PAUSE);
+        Some(own)
+    }
+}
+
+/// An error and its sources.
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = error.source();
+    }
+    text
+}
+
+impl From<ExportResponse> for Delivered {
+    fn from(response: ExportResponse) -> Self {
+        let partial = response.partial_success.unwrap_or_default();
+        let rejected = usize::try_from(partial.rejected_spans).unwrap_or_default();
+        Self { rejected, message: partial.error_message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_limit_and_are_never_the_same_for_all() {
+        let mut back_off = BackOff::new();
+        let mut limit = FIRST_PAUSE;
+        for _ in 0..6 {
+            let pause = back_off.pause(Retry::Soon).unwrap();
+            assert!(pause <= limit && pause >= limit / 2, "{pause:?} {limit:?}");
+            limit = (limit * 2).min(LONGEST_PAUSE);
+        }
+        assert_eq!(back_off.pause(Retry::No), None);
+        let asked = Duration::from_secs(20);
+        assert_eq!(back_off.pause(Retry::After(asked)), Some(asked));
+    }
+}

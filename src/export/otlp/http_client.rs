@@ -1,0 +1,138 @@
+//! OTLP over HTTP with protobuf bodies, through hyper.
+
+use std::io::Write as _;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{
+    CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    USER_AGENT as USER_AGENT_HEADER,
+};
+use http::{Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use prost::Message as _;
+
+use super::delivery::chain;
+use super::delivery::{Delivered, Failure, Retry};
+use super::response::{ExportResponse, RpcStatus};
+use super::{USER_AGENT, tls};
+use crate::config::Protocol;
+use crate::config::endpoint::{CollectorAddress, TcpAddress};
+use crate::config::settings::Settings;
+
+/// More of an answer is not read.
+const MAX_RESPONSE: usize = 64 * 1024;
+
+#[derive(Debug)]
+pub(super) struct Http {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    uri: Uri,
+    headers: HeaderMap,
+    is_gzip: bool,
+}
+
+impl Http {
+    pub(super) fn new(settings: &Settings, timeout: Duration) -> Result<Self, String> {
+        let address = match &settings.endpoint {
+            None => &TcpAddress::localhost(),
+            Some(CollectorAddress::Tcp(address)) => address,
+            Some(CollectorAddress::Unix(_) | CollectorAddress::UnixAbstract(_)) => {
+                return Err("OTLP over HTTP does not reach Unix domain sockets; \
+                            use gRPC (OTEL_EXPORTER_OTLP_PROTOCOL=grpc) or a URL"
+                    .to_owned());
+            }
+        };
+        let url = address.url(Protocol::HttpProtobuf);
+        let uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        connector.set_connect_timeout(Some(timeout));
+        connector.set_nodelay(true);
+        let config = tls::client_config(&settings.otlp.tls, address.is_tls())?;
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(config)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+        headers.insert(USER_AGENT_HEADER, HeaderValue::from_static(USER_AGENT));
+        let is_gzip = settings.otlp.is_gzip;
+        if is_gzip {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        for (name, value) in &settings.otlp.headers {
+            let name = HeaderName::from_bytes(name.as_bytes());
+            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
+                headers.insert(name, value);
+            }
+        }
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        Ok(Self { client, uri, headers, is_gzip })
+    }
+
+    pub(super) async fn send(&self, body: Bytes) -> Result<Delivered, Failure> {
+        let body = if self.is_gzip { gzip(&body) } else { body };
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        let soon = |problem| Failure { problem, retry: Retry::Soon };
+        let response = self.client.request(request).await.map_err(|error| soon(chain(&error)))?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, MAX_RESPONSE).collect().await;
+        let body = body.map_err(|error| soon(chain(&*error)))?.to_bytes();
+        if !head.status.is_success() {
+            return Err(failure(head.status, &head.headers, &body));
+        }
+        let is_protobuf = head
+            .headers
+            .get(CONTENT_TYPE)
+            .is_none_or(|value| value.as_bytes().starts_with(b"application/x-protobuf"));
+        if !is_protobuf {
+            return Ok(Delivered::default());
+        }
+        ExportResponse::decode(body).map(Into::into).map_err(|error| Failure {
+            problem: format!("the answer is not OTLP: {error}"),
+            retry: Retry::No,
+        })
+    }
+}
+
+/// Which statuses are worth a retry: the OTLP specification, "OTLP/HTTP, failures".
+fn failure(status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Failure {
+    let retry = match status.as_u16() {
+        429 | 502 | 503 | 504 => match headers.get(RETRY_AFTER).and_then(delay) {
+            Some(delay) => Retry::After(delay),
+            None => Retry::Soon,
+        },
+        _ => Retry::No,
+    };
+    let message = RpcStatus::decode(body.clone()).map(|status| status.message).unwrap_or_default();
+    let separator = if message.is_empty() { "" } else { ": " };
+    Failure { problem: format!("HTTP status {status}{separator}{message}"), retry }
+}
+
+/// Seconds, or a date.
+fn delay(value: &HeaderValue) -> Option<Duration> {
+    let text = value.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = httpdate::parse_http_date(text).ok()?;
+    Some(at.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+/// At the fastest level: the collector is mostly near, and the processor is the service's.
+fn gzip(body: &[u8]) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
+    // Writing to memory does not fail.
+    let _ = encoder.write_all(body);
+    encoder.finish().unwrap_or_default().into()
+}

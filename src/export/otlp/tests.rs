@@ -1,0 +1,282 @@
+//! Our bytes against the messages that opentelemetry-proto makes of the same spans.
+
+use std::fmt;
+
+use opentelemetry::trace::{Event, Link, SpanContext, Status, TraceContextExt as _, TraceState};
+use opentelemetry::{Context, InstrumentationScope, KeyValue, SpanId, TraceFlags, TraceId};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::Span as Message;
+use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
+use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SpanData;
+use proptest::prelude::*;
+use prost::Message as _;
+use tracing::{Span, error_span, info, info_span, warn};
+use tracing_subscriber::prelude::*;
+
+use super::request::Envelope;
+use super::{EncodedSpans, SpanEncoder};
+use crate::SpanExt as _;
+use crate::export::MetadataAttributes;
+use crate::export::chunk::Chunk;
+use crate::export::decode::Decoder;
+use crate::layer::{Limits, without_worker};
+
+#[derive(Debug)]
+struct Failure;
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it failed")
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// What is done to a span; each of it is something that the encoder has to get right.
+fn act(span: &Span, choice: u8) {
+    let remote = SpanContext::new(
+        TraceId::from(7),
+        SpanId::from(8),
+        TraceFlags::SAMPLED,
+        true,
+        TraceState::from_key_value([("k", "v")]).unwrap_or_default(),
+    );
+    match choice % 20 {
+        0 => drop(span.record("late", 5_i64)),
+        1 => drop(span.record("late", u64::MAX)),
+        2 => drop(span.record("late", "text")),
+        3 => drop(span.record("otel.name", "another name")),
+        4 => drop(span.record("otel.status_code", "error")),
+        5 => drop(span.record("otel.status_description", "because")),
+        6 => drop(span.record("otel.status_code", "OK")),
+        7 => drop(span.record("otel.kind", "consumer")),
+        8 => span.in_scope(|| info!(count = 3_u64, ratio = 0.5, "an event")),
+        9 => span.in_scope(|| warn!(target: "elsewhere", flag = true, what = ?[1, 2])),
+        10 => span.in_scope(|| tracing::error!("failed badly")),
+        11 => span.in_scope(|| tracing::error!(error = %Failure)),
+        12 => span.in_scope(|| info!(cause = &Failure as &dyn std::error::Error, "with a cause")),
+        13 => span.set_attribute("late", vec![opentelemetry::StringValue::from("a")].into_value()),
+        14 => span.add_event("by hand", vec![KeyValue::new("a", 1)]),
+        15 => span.add_link(remote),
+        16 => span.set_status(Status::error("by hand")),
+        17 => span.update_name("renamed"),
+        18 => span.in_scope(|| info!(level = "mine", "a key of our own")),
+        _ => span.set_attribute("n", 1.5),
+    }
+}
+
+trait IntoValue {
+    fn into_value(self) -> opentelemetry::Value;
+}
+
+impl IntoValue for Vec<opentelemetry::StringValue> {
+    fn into_value(self) -> opentelemetry::Value {
+        opentelemetry::Value::Array(self.into())
+    }
+}
+
+fn make(choice: u8) -> Span {
+    match choice % 6 {
+        0 => info_span!("plain", late = tracing::field::Empty, a = 1_i64, b = true, c = -2.5),
+        1 => info_span!(
+            "http",
+            otel.name = "GET /",
+            otel.kind = "server",
+            otel.status_code = tracing::field::Empty,
+            otel.status_description = tracing::field::Empty,
+            late = tracing::field::Empty,
+            http.request.method = "GET",
+        ),
+        2 => info_span!("own target", target = "mine", late = 0_u64),
+        3 => error_span!("wide", big = i128::MAX, huge = u128::MAX, small = 3_i128, late = "x"),
+        4 => info_span!("err", error = &Failure as &dyn std::error::Error),
+        _ => info_span!("debug", value = ?Some("ü"), empty = "", otel.kind = "unknown"),
+    }
+}
+
+/// The chunk that a program of spans leaves behind, and the decoder that knows its engine.
+fn run(program: &[(u8, Vec<u8>)], limits: Limits) -> (Chunk, impl Fn() -> Decoder + use<>) {
+    let (layer, engine) = without_worker(limits);
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        let parent = Context::new().with_remote_span_context(SpanContext::new(
+            TraceId::from(1),
+            SpanId::from(2),
+            TraceFlags::SAMPLED,
+            true,
+            TraceState::from_key_value([("vendor", "1")]).unwrap_or_default(),
+        ));
+        for (at, (kind, actions)) in program.iter().enumerate() {
+            let span = make(*kind);
+            if at % 2 == 0 {
+                span.set_parent(parent.clone()).unwrap();
+            }
+            for action in actions {
+                act(&span, *action);
+            }
+            let child = span.in_scope(|| make(kind.wrapping_add(1)));
+            drop(child);
+        }
+    });
+    engine.collect();
+    let mut chunk = Chunk::default();
+    while let Some(mut more) = engine.queue.pop() {
+        chunk.append(&mut more);
+    }
+    let scope = InstrumentationScope::builder("test").build();
+    let decoder = move || {
+        let with = MetadataAttributes { level: true, ..MetadataAttributes::default() };
+        Decoder::new(engine.clone(), scope.clone(), with)
+    };
+    (chunk, decoder)
+}
+
+fn messages(spans: &EncodedSpans) -> Vec<Message> {
+    let request = Envelope::default().around(spans.bytes());
+    let request = ExportTraceServiceRequest::decode(request.as_slice()).expect("is OTLP");
+    request.resource_spans.into_iter().flat_map(|r| r.scope_spans).flat_map(|s| s.spans).collect()
+}
+
+/// By field, in one order: protobuf leaves the order of attributes open.
+fn sorted(mut message: Message) -> Message {
+    message.attributes.sort_by(|a, b| a.key.cmp(&b.key));
+    for event in &mut message.events {
+        event.attributes.sort_by(|a, b| a.key.cmp(&b.key));
+    }
+    message
+}
+
+fn check(program: &[(u8, Vec<u8>)], limits: Limits) {
+    let (mut chunk, decoder) = run(program, limits);
+    let mut copy = chunk.clone();
+    let calibration = crate::layer::Calibration::for_tests();
+    let mut data = Vec::new();
+    decoder().decode(&mut copy, calibration, &mut data);
+    let expected: Vec<_> = data.iter().cloned().map(|data| sorted(data.into())).collect();
+    assert_eq!(expected.len(), program.len() * 2);
+
+    let mut spans = EncodedSpans::default();
+    SpanEncoder::new(decoder()).encode(&mut chunk, calibration, &mut spans);
+    let sent: Vec<_> = messages(&spans).into_iter().map(sorted).collect();
+    assert_eq!(sent, expected);
+
+    let by_data = messages(&EncodedSpans::from_span_data(&data));
+    let by_data: Vec<_> = by_data.into_iter().map(sorted).collect();
+    assert_eq!(by_data, expected);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn our_bytes_are_what_opentelemetry_proto_would_send(
+        program in prop::collection::vec((any::<u8>(), prop::collection::vec(any::<u8>(), 0..6)), 1..6),
+        is_tight in any::<bool>(),
+    ) {
+        let mut limits = Limits::default();
+        if is_tight {
+            limits.attributes = 3;
+            limits.events = 2;
+            limits.event_attributes = 2;
+        }
+        check(&program, limits);
+    }
+}
+
+#[test]
+fn the_envelope_is_that_of_opentelemetry_proto() {
+    let resource = Resource::builder_empty()
+        .with_schema_url(
+            [
+                KeyValue::new("service.name", "shop"),
+                KeyValue::new("list", opentelemetry::Value::Array(vec![1_i64, 2].into())),
+                KeyValue::new("flags", opentelemetry::Value::Array(vec![true].into())),
+                KeyValue::new("ratios", opentelemetry::Value::Array(vec![0.5, -1.0].into())),
+            ],
+            "https://example.com/resource",
+        )
+        .build();
+    let scope = InstrumentationScope::builder("spanbridge")
+        .with_version("1")
+        .with_schema_url("https://example.com/scope")
+        .with_attributes([KeyValue::new("a", "b")])
+        .build();
+    let (mut chunk, _) = run(&[(0, vec![8]), (1, vec![15])], Limits::default());
+    let (_, engine) = without_worker(Limits::default());
+    let with = MetadataAttributes::default();
+    let mut data: Vec<SpanData> = Vec::new();
+    let calibration = crate::layer::Calibration::for_tests();
+    Decoder::new(engine, scope.clone(), with).decode(&mut chunk, calibration, &mut data);
+
+    let mut envelope = Envelope::default();
+    envelope.set_resource(&resource);
+    envelope.set_scope(&scope);
+    let request = envelope.around(EncodedSpans::from_span_data(&data).bytes());
+    let mut sent = ExportTraceServiceRequest::decode(request.as_slice()).unwrap();
+    let mut expected = ExportTraceServiceRequest {
+        resource_spans: group_spans_by_resource_and_scope(
+            data,
+            &ResourceAttributesWithSchema::from(&resource),
+        ),
+    };
+    for request in [&mut sent, &mut expected] {
+        for spans in &mut request.resource_spans {
+            let resource = spans.resource.as_mut().unwrap();
+            resource.attributes.sort_by(|a, b| a.key.cmp(&b.key));
+        }
+    }
+    assert_eq!(sent, expected);
+}
+
+#[test]
+fn batches_are_cut_by_number_and_by_bytes() {
+    let (mut chunk, decoder) = run(&vec![(0, vec![]); 10], Limits::default());
+    let mut spans = EncodedSpans::default();
+    let calibration = crate::layer::Calibration::for_tests();
+    SpanEncoder::new(decoder()).encode(&mut chunk, calibration, &mut spans);
+    let all = messages(&spans);
+    assert_eq!(all.len(), 20);
+    assert!(spans.take_batch(21, usize::MAX, false).is_none(), "there is no whole batch");
+
+    let mut taken = Vec::new();
+    taken.push(spans.take_batch(8, usize::MAX, false).unwrap());
+    assert_eq!((taken[0].len(), spans.len()), (8, 12));
+    // Every second one is a child, so that it takes pairs to have one length.
+    let bytes_of_four = taken[0].bytes().len() / 2;
+    taken.push(spans.take_batch(8, bytes_of_four, false).unwrap());
+    assert_eq!((taken[1].len(), spans.len()), (4, 8));
+    taken.push(spans.take_batch(100, 1, true).unwrap());
+    assert_eq!((taken[2].len(), spans.len()), (1, 7), "one that is too long goes alone");
+    taken.push(spans.take_batch(100, usize::MAX, true).unwrap());
+    assert!(spans.take_batch(100, usize::MAX, true).is_none());
+    let taken: Vec<_> = taken.iter().flat_map(messages).collect();
+    assert_eq!(taken, all, "none is lost, and their order stays");
+}
+
+#[test]
+fn an_event_of_the_api_has_its_own_time() {
+    let (layer, engine) = without_worker(Limits::default());
+    let time = std::time::UNIX_EPOCH + std::time::Duration::from_nanos(123_456_789);
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        let span = info_span!("a");
+        span.add_event_with_timestamp("then", time, vec![]);
+        span.add_link_with_attributes(SpanContext::NONE, vec![KeyValue::new("k", true)]);
+    });
+    engine.collect();
+    let mut chunk = engine.queue.pop().unwrap();
+    let scope = InstrumentationScope::default();
+    let decoder = Decoder::new(engine, scope, MetadataAttributes::default());
+    let mut spans = EncodedSpans::default();
+    let calibration = crate::layer::Calibration::for_tests();
+    SpanEncoder::new(decoder).encode(&mut chunk, calibration, &mut spans);
+    let sent = messages(&spans);
+    let Event { name, .. } = Event::new("then", time, vec![], 0);
+    assert_eq!(
+        (sent[0].events[0].name.as_str(), sent[0].events[0].time_unix_nano),
+        (&*name, 123_456_789)
+    );
+    let link = Link::with_context(SpanContext::NONE);
+    assert_eq!(sent[0].links[0].span_id, link.span_context.span_id().to_bytes());
+    assert_eq!(sent[0].links[0].attributes.len(), 1);
+}

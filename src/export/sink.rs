@@ -1,0 +1,185 @@
+//! Where chunks go: to an exporter as `SpanData`, to a collector as OTLP, or nowhere.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SpanData;
+use tokio::runtime::Runtime;
+
+use crate::export::chunk::Chunk;
+use crate::export::decode::Decoder;
+use crate::export::exporter::DynExporter;
+#[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+use crate::export::otlp::{EncodedSpans, MAX_REQUEST, OtlpExporter, SpanEncoder};
+use crate::layer::Calibration;
+
+/// What spans are handed to.
+#[derive(Debug)]
+pub(crate) enum Exporter {
+    /// One made for `opentelemetry_sdk`.
+    Any(Box<dyn DynExporter>),
+    /// Ours, which does without `SpanData`.
+    #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+    Otlp(Box<OtlpExporter>),
+}
+
+impl Exporter {
+    pub(crate) fn set_resource(&mut self, resource: &Resource) {
+        match self {
+            Self::Any(exporter) => exporter.set_resource(resource),
+            #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+            Self::Otlp(exporter) => exporter.set_resource(resource),
+        }
+    }
+
+    /// As one among several, which all take `SpanData`.
+    pub(crate) fn into_any(self) -> Box<dyn DynExporter> {
+        match self {
+            Self::Any(exporter) => exporter,
+            #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+            Self::Otlp(exporter) => exporter,
+        }
+    }
+}
+
+/// Spans on their way out, in the form that their exporter takes.
+#[derive(Debug)]
+pub(crate) enum Sink {
+    Nowhere {
+        spans: usize,
+    },
+    Any {
+        exporter: Box<dyn DynExporter>,
+        decoder: Decoder,
+        waiting: Vec<SpanData>,
+    },
+    #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+    Otlp {
+        exporter: Box<OtlpExporter>,
+        encoder: SpanEncoder,
+        waiting: EncodedSpans,
+    },
+}
+
+/// What became of one batch.
+#[derive(Debug)]
+pub(crate) struct Exported {
+    pub(crate) spans: usize,
+    pub(crate) outcome: Outcome,
+}
+
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Delivered,
+    /// All but so many spans were, and what the receiver says of them.
+    #[cfg_attr(
+        not(any(feature = "otlp-grpc", feature = "otlp-http")),
+        expect(dead_code, reason = "only OTLP has it")
+    )]
+    Partly {
+        rejected: usize,
+        message: String,
+    },
+    Failed(String),
+    NoExporter,
+}
+
+impl Sink {
+    pub(crate) fn new(exporter: Option<Exporter>, decoder: Decoder) -> Self {
+        match exporter {
+            None => Self::Nowhere { spans: 0 },
+            Some(Exporter::Any(exporter)) => Self::Any { exporter, decoder, waiting: Vec::new() },
+            #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+            Some(Exporter::Otlp(mut exporter)) => {
+                exporter.set_scope(decoder.scope());
+                let waiting = EncodedSpans::default();
+                Self::Otlp { exporter, encoder: SpanEncoder::new(decoder), waiting }
+            }
+        }
+    }
+
+    /// Takes the chunk's spans over.
+    pub(crate) fn take(&mut self, chunk: &mut Chunk, calibration: Calibration) {
+        match self {
+            Self::Nowhere { spans } => *spans += chunk.len(),
+            Self::Any { decoder, waiting, .. } => decoder.decode(chunk, calibration, waiting),
+            #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+            Self::Otlp { encoder, waiting, .. } => encoder.encode(chunk, calibration, waiting),
+        }
+    }
+
+    /// Exports one batch, if there are spans for a whole one, or, with `all`, if there are any.
+    ///
+    /// With `is_urgent` a failure is not followed by another try.
+    pub(crate) fn export(
+        &mut self,
+        runtime: &Runtime,
+        max_spans: usize,
+        all: bool,
+        timeout: Duration,
+        is_urgent: impl Fn() -> bool,
+    ) -> Option<Exported> {
+        match self {
+            Self::Nowhere { spans } => {
+                let spans = std::mem::take(spans);
+                (spans > 0).then_some(Exported { spans, outcome: Outcome::NoExporter })
+            }
+            Self::Any { exporter, waiting, .. } => {
+                if waiting.is_empty() || (waiting.len() < max_spans && !all) {
+                    return None;
+                }
+                let rest = waiting.split_off(max_spans.min(waiting.len()));
+                let batch = std::mem::replace(waiting, rest);
+                let spans = batch.len();
+                let outcome = run(runtime, timeout, async || match exporter.export(batch).await {
+                    Ok(()) => Outcome::Delivered,
+                    Err(error) => Outcome::Failed(error.to_string()),
+                });
+                Some(Exported { spans, outcome })
+            }
+            #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+            Self::Otlp { exporter, waiting, .. } => {
+                let batch = waiting.take_batch(max_spans, MAX_REQUEST, all)?;
+                let spans = batch.len();
+                let outcome =
+                    run(runtime, timeout, async || match exporter.send(&batch, is_urgent).await {
+                        Ok(delivered) if delivered.is_whole() => Outcome::Delivered,
+                        Ok(delivered) => Outcome::Partly {
+                            rejected: delivered.rejected.min(spans),
+                            message: delivered.message,
+                        },
+                        Err(problem) => Outcome::Failed(problem),
+                    });
+                Some(Exported { spans, outcome })
+            }
+        }
+    }
+
+    /// False if the exporter says that it failed.
+    pub(crate) fn flush(&self, runtime: &Runtime) -> bool {
+        let Self::Any { exporter, .. } = self else { return true };
+        let _entered = runtime.enter();
+        catch_unwind(AssertUnwindSafe(|| exporter.force_flush()))
+            .is_ok_and(|flushed| flushed.is_ok())
+    }
+
+    pub(crate) fn shutdown(&self, runtime: &Runtime) {
+        let Self::Any { exporter, .. } = self else { return };
+        let _entered = runtime.enter();
+        let _ = catch_unwind(AssertUnwindSafe(|| exporter.shutdown()));
+    }
+}
+
+fn run(runtime: &Runtime, timeout: Duration, export: impl AsyncFnOnce() -> Outcome) -> Outcome {
+    let exported = catch_unwind(AssertUnwindSafe(|| {
+        runtime.block_on(async { tokio::time::timeout(timeout, export()).await })
+    }));
+    match exported {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => {
+            Outcome::Failed(format!("no answer within the export timeout of {timeout:?}"))
+        }
+        Err(_) => Outcome::Failed("the exporter panicked".to_owned()),
+    }
+}

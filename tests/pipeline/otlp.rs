@@ -1,0 +1,72 @@
+//! The pipeline that `init` builds, from a span to a collector, with what can go wrong there.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use spanbridge::{TracingConfig, TracingGuard};
+use tracing::{Dispatch, info_span};
+use tracing_subscriber::prelude::*;
+
+use crate::harness::{LONG, Pipeline, assert_adds_up, within};
+use crate::support::otlp_receiver::{Behaviour, OtlpReceiver};
+
+fn pipeline(url: &str) -> Pipeline {
+    let config = TracingConfig::default()
+        .with_url(url)
+        .with_sampling_rate_per_million(1_000_000)
+        .with_service_name("shop");
+    let (layer, guard): (_, TracingGuard) =
+        spanbridge::layer_from(Some(config)).unwrap().expect("tracing is on");
+    Pipeline { dispatch: Dispatch::new(tracing_subscriber::registry().with(layer)), guard }
+}
+
+#[test]
+fn a_span_arrives_whole() {
+    let receiver = OtlpReceiver::grpc();
+    let pipeline = pipeline(receiver.endpoint());
+    pipeline.run(|| {
+        let parent = info_span!("parent", otel.kind = "server", answer = 42_u64, name = "ü");
+        parent.in_scope(|| {
+            tracing::info!(step = 1, "half way");
+            info_span!("child").in_scope(|| ());
+        });
+    });
+    pipeline.guard.force_flush(LONG).unwrap();
+    let spans = receiver.spans();
+    let find = |name: &str| spans.iter().find(|span| span.name == name).expect("has arrived");
+    let (parent, child) = (find("parent"), find("child"));
+    assert_eq!(child.parent_span_id, Some(parent.span_id));
+    assert_eq!(child.trace_id, parent.trace_id);
+    assert_eq!(parent.events.len(), 1);
+    assert_eq!(parent.events[0].name, "half way");
+    assert!(parent.start <= child.start && child.end <= parent.end);
+    assert_adds_up(pipeline.stats(), 2, 0);
+    assert_eq!(receiver.counts().malformed, 0);
+}
+
+#[test]
+fn what_a_collector_rejects_is_counted_as_that() {
+    let receiver = OtlpReceiver::grpc();
+    receiver.set_behaviour(Behaviour::PartialSuccess(3));
+    let pipeline = pipeline(receiver.endpoint());
+    pipeline.close_spans(10);
+    assert!(pipeline.guard.force_flush(LONG).is_err(), "three spans are lost");
+    let stats = pipeline.stats();
+    assert_eq!((stats.exported(), stats.dropped().rejected()), (7, 3), "{stats}");
+    assert_adds_up(stats, 10, 0);
+    assert!(stats.to_string().contains("rejected 3"), "{stats}");
+}
+
+#[test]
+fn shutdown_makes_no_second_try_at_a_collector_that_is_not_there() {
+    // A port that was free a moment ago: nobody listens.
+    let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let pipeline = pipeline(&format!("http://{addr}"));
+    pipeline.close_spans(10);
+    let timeout = Duration::from_secs(8);
+    let stopped = within(timeout / 2, || pipeline.guard.shutdown(timeout));
+    let stats = pipeline.stats();
+    assert!(stopped.is_ok() || stats.dropped().total() == 10, "{stopped:?} {stats}");
+    assert_eq!(stats.dropped().export_failed(), 10, "{stats}");
+    assert_adds_up(stats, 10, 0);
+}
