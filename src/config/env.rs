@@ -15,7 +15,9 @@ mod resource;
 use std::time::Duration;
 
 pub(crate) use self::limits::{BatchSettings, SpanLimits};
-pub(crate) use self::otlp::{OtlpSettings, TlsFiles};
+pub(crate) use self::otlp::OtlpSettings;
+#[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+pub(crate) use self::otlp::TlsFiles;
 use self::reader::Reader;
 use super::{
     Protocol,

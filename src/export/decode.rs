@@ -69,14 +69,17 @@ impl Decoder {
         Self { engine, scope, with, callsites: HashMap::new(), thread_names: HashMap::new() }
     }
 
+    #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
     pub(super) fn scope(&self) -> &InstrumentationScope {
         &self.scope
     }
 
+    #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
     pub(super) fn limits(&self) -> Limits {
         self.engine.limits
     }
 
+    #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
     /// Whether spans say which thread made them.
     pub(super) fn adds_threads(&self) -> bool {
         self.with.threads

@@ -118,6 +118,10 @@ impl Sink {
         max_spans: usize,
         all: bool,
         timeout: Duration,
+        #[cfg_attr(
+            not(any(feature = "otlp-grpc", feature = "otlp-http")),
+            expect(unused_variables, reason = "only OTLP tries again")
+        )]
         is_urgent: impl Fn() -> bool,
     ) -> Option<Exported> {
         match self {

@@ -56,7 +56,7 @@ pub(crate) struct OtlpExporter {
 #[derive(Debug)]
 enum Transport {
     #[cfg(feature = "otlp-grpc")]
-    Grpc(grpc_client::Grpc),
+    Grpc(Box<grpc_client::Grpc>),
     #[cfg(feature = "otlp-http")]
     Http(Box<http_client::Http>),
 }
@@ -82,7 +82,7 @@ impl OtlpExporter {
         let timeout = settings.timeout.unwrap_or(DEFAULT_TIMEOUT);
         let transport = match settings.protocol {
             #[cfg(feature = "otlp-grpc")]
-            Protocol::Grpc => Transport::Grpc(grpc_client::Grpc::new(settings, timeout)?),
+            Protocol::Grpc => Transport::Grpc(Box::new(grpc_client::Grpc::new(settings, timeout)?)),
             #[cfg(feature = "otlp-http")]
             Protocol::HttpProtobuf => {
                 Transport::Http(Box::new(http_client::Http::new(settings, timeout)?))
@@ -160,6 +160,6 @@ impl SpanExporter for OtlpExporter {
     }
 
     fn set_resource(&mut self, resource: &Resource) {
-        OtlpExporter::set_resource(self, resource);
+        Self::set_resource(self, resource);
     }
 }

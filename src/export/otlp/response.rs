@@ -21,6 +21,7 @@ pub(super) struct PartialSuccess {
 }
 
 /// `google.rpc.Status`, the body of an error over HTTP.
+#[cfg(feature = "otlp-http")]
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct RpcStatus {
     #[prost(int32, tag = "1")]
