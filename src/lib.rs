@@ -115,6 +115,7 @@ mod init;
 )]
 mod interop;
 mod layer;
+pub mod legacy;
 pub mod propagation;
 #[cfg(any(feature = "actix-web", feature = "awc"))]
 #[cfg_attr(

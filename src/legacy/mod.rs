@@ -1,0 +1,6 @@
+//! Timings as services have had them for long: `k8s.io/utils/trace`, and what became of it.
+
+#[allow(dead_code, reason = "its users follow")]
+pub(crate) mod go;
+#[allow(dead_code, reason = "its users follow")]
+pub(crate) mod text;
