@@ -70,7 +70,8 @@ pub(crate) enum Item<'a> {
     /// Index of an operation within this one. Each is nested in one other, and comes after that.
     Nested(usize),
     /// A phase that ended at `at`; it began where the item before it ended.
-    Step { name: &'a str, fields: Fields<'a>, at: Nanos },
+    /// One that is kept, such as an error, is shown with its operation however short the phase was.
+    Step { name: &'a str, fields: Fields<'a>, at: Nanos, is_kept: bool },
 }
 
 /// Pairs `key:value` with commas between, not escaped. Nothing is formatted that is not printed.
@@ -248,10 +249,11 @@ impl Writer<'_> {
                     }
                     levels.pop();
                 }
-                Some(Item::Step { name, fields, at }) => {
+                Some(Item::Step { name, fields, at, is_kept }) => {
                     let took = between(level.last, *at);
                     level.last = *at;
-                    if level.is_shown && self.shows_step(took, level.step_threshold) {
+                    let is_long = || self.shows_step(took, level.step_threshold);
+                    if level.is_shown && (*is_kept || is_long()) {
                         self.prefix(level.depth);
                         self.text.push_str("---");
                         self.summary(name, *fields, took, *at);

@@ -30,7 +30,7 @@ impl Plan {
         fields: Fields<'static>,
         at: Nanos,
     ) -> Self {
-        self.0.nodes[of].items.push(Item::Step { name, fields, at });
+        self.0.nodes[of].items.push(Item::Step { name, fields, at, is_kept: false });
         self
     }
 
@@ -307,6 +307,17 @@ T: \"he said \\\"hi\\\"\\n\" k:a,b:c d,err:<nil>,l:[a b] (22-Nov-2025 07:30:00.1
 T: [1m1.00125s] [1m1.00125s] END
 ";
     assert_eq!(plan.exact(), expected);
+}
+
+#[test]
+fn a_kept_step_is_shown_however_short() {
+    let mut plan =
+        Plan::new("outer").step(0, "failed", 1).step(0, "short", 2).end(0, 9 * MS, Some(8 * MS));
+    if let Item::Step { is_kept, .. } = &mut plan.0.nodes[0].items[0] {
+        *is_kept = true;
+    }
+    let text = plan.exact();
+    assert!(text.contains("failed") && !text.contains("short"), "{text}");
 }
 
 #[test]
