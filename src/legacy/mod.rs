@@ -4,3 +4,7 @@
 pub(crate) mod go;
 #[allow(dead_code, reason = "its users follow")]
 pub(crate) mod text;
+
+mod slow_span;
+
+pub use self::slow_span::{SlowSpan, SlowSpanLayer, SlowSpanLayerBuilder, SlowSpanStats};
