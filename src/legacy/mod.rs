@@ -6,5 +6,12 @@ pub(crate) mod go;
 pub(crate) mod text;
 
 mod slow_span;
+mod timed;
+
+#[doc(hidden)]
+pub use tracing as __tracing;
 
 pub use self::slow_span::{SlowSpan, SlowSpanLayer, SlowSpanLayerBuilder, SlowSpanStats};
+pub use self::timed::Timed;
+#[doc(inline)]
+pub use crate::timed;
