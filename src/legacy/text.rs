@@ -99,6 +99,13 @@ pub(crate) struct Style {
     pub(crate) has_ids: bool,
 }
 
+impl Style {
+    /// Whether anything is ever printed.
+    pub(crate) fn prints(&self) -> bool {
+        self.verbosity >= 2
+    }
+}
+
 impl Default for Style {
     fn default() -> Self {
         Self { verbosity: 2, is_exact: false, zone: Zone::Local, has_ids: false }
@@ -123,7 +130,7 @@ impl<'a> Tree<'a> {
         mut number: impl FnMut() -> u32,
         mut sink: impl FnMut(Block<'a>),
     ) {
-        if style.verbosity < 2 {
+        if !style.prints() {
             return;
         }
         // No recursion: how deep a tree is must not be limited by a thread's stack.
