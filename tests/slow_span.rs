@@ -173,9 +173,9 @@ fn a_task_that_outlives_its_request_is_shown_when_it_is_over() {
                 finished.await.unwrap();
                 info!("finished");
             };
-            tokio::spawn(work.instrument(info_span!("background")))
+            (tokio::spawn(work.instrument(info_span!("background"))),)
         };
-        let background = request.instrument(info_span!("request")).await;
+        let (background,) = request.instrument(info_span!("request")).await;
         assert!(so_far.take().is_empty());
         finish.send(()).unwrap();
         background.await.unwrap();
