@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use spanbridge::legacy::{SlowSpanLayer, SlowSpanLayerBuilder};
+use spanbridge::legacy::{SlowSpanLayer, SlowSpanLayerBuilder, Trace, fields};
 use tokio::sync::{Barrier, oneshot};
 use tracing::{Instrument as _, info, info_span};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
@@ -318,6 +318,22 @@ fn log_records_are_events_like_others() {
     assert!(texts[0].contains("---\"pool exhausted\" level:WARN 0ms"), "{}", texts[0]);
     assert!(!texts[0].contains("log."), "{}", texts[0]);
     assert!(!texts[0].contains("reuse"), "{}", texts[0]);
+}
+
+#[test]
+fn a_legacy_trace_prints_itself_and_is_not_printed_again() {
+    let written = Written::default();
+    let subscriber = tracing_subscriber::registry().with(written.layer().build());
+    tracing::subscriber::with_default(subscriber, || {
+        let _request = info_span!("request").entered();
+        let trace = Trace::new("List", fields![]);
+        trace.in_scope(|| info!("within"));
+        trace.log();
+    });
+    let texts = written.take();
+    assert_eq!(texts.len(), 1);
+    assert!(texts[0].contains("---\"within\""), "{}", texts[0]);
+    assert!(!texts[0].contains("List"), "{}", texts[0]);
 }
 
 #[test]

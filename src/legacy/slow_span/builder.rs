@@ -45,11 +45,14 @@ pub struct SlowSpanLayerBuilder {
     max_level: Level,
     max_trees: usize,
     output: Output,
-    thresholds: Thresholds,
+    pub(super) thresholds: Thresholds,
 }
 
 impl SlowSpanLayerBuilder {
     pub(super) fn new() -> Self {
+        let mut thresholds = Thresholds::new(Duration::from_millis(500), "slow_after_ms");
+        // A legacy trace prints itself; its span and its text's event would print it again.
+        thresholds.set("spanbridge::legacy".to_owned(), Rule::Ignore);
         Self {
             clock: Clock::system(),
             style: Style::default(),
@@ -59,7 +62,7 @@ impl SlowSpanLayerBuilder {
             max_level: Level::TRACE,
             max_trees: 1_024,
             output: Output::writer(io::stderr),
-            thresholds: Thresholds::new(Duration::from_millis(500), "slow_after_ms"),
+            thresholds,
         }
     }
 
@@ -84,6 +87,9 @@ impl SlowSpanLayerBuilder {
 
     /// Looks at no span and no event of `target`, and of the modules below it. Spans within them
     /// belong to the nearest span that is looked at.
+    ///
+    /// By default that is so for `spanbridge::legacy`, the target of a
+    /// [`Trace`](crate::legacy::Trace), which prints itself.
     ///
     /// # Performance
     ///

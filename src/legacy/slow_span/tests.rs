@@ -7,6 +7,7 @@ use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::prelude::*;
 
 use super::clock::{Clock, Manual};
+use super::threshold::Thresholds;
 use super::{SlowSpanLayer, SlowSpanLayerBuilder, SlowSpanStats};
 
 /// Texts in place of a log, under a clock that is moved by hand.
@@ -21,10 +22,11 @@ impl Log {
     fn layer(&self) -> SlowSpanLayerBuilder {
         let texts = Arc::clone(&self.texts);
         let mut builder = SlowSpanLayer::builder()
-            .with_threshold(Duration::from_millis(100))
             .with_utc(true)
             .with_callback(move |slow| texts.lock().unwrap().push(normalised(slow.text())));
         builder.clock = Clock::Manual(self.clock.clone());
+        // The target of these tests is below the one that is ignored.
+        builder.thresholds = Thresholds::new(Duration::from_millis(100), "slow_after_ms");
         builder
     }
 
