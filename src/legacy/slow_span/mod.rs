@@ -63,6 +63,10 @@ use self::values::{Value, Visitor};
 /// `follows_from` is a field with the other span's name; a `log` record that has become an event is
 /// shown like any other. Values are on one line and at most 1,024 bytes long.
 ///
+/// Which span is within which is the registry's word: it is misled by a guard that is held across
+/// an `.await`, as every layer is. Of an event whose explicit parent is hidden by a per-layer filter
+/// nothing is known here.
+///
 /// # What is bounded
 ///
 /// The open trees, the spans, events and bytes of each, and the prints over time. What does not fit
@@ -314,13 +318,13 @@ where
         if self.is_idle() {
             return;
         }
-        let Some(span) = ctx.span(&id) else { return };
-        let place = {
+        // The span itself is let go of before anything else is done.
+        let place = ctx.span(&id).and_then(|span| {
             let mut extensions = span.extensions_mut();
-            let Some(places) = extensions.get_mut::<Places>() else { return };
-            let at = places.0.iter().position(|(number, _)| *number == self.number);
-            at.map(|at| places.0.swap_remove(at).1)
-        };
+            let places = &mut extensions.get_mut::<Places>()?.0;
+            let at = places.iter().position(|(number, _)| *number == self.number)?;
+            Some(places.swap_remove(at).1)
+        });
         let Some(place) = place else { return };
         let Some(tree) = &place.tree else { return };
         let end = place.last_exit().unwrap_or_else(|| self.clock.now());

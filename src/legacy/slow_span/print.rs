@@ -47,12 +47,10 @@ impl Printer {
     }
 
     pub(super) fn print(&self, recording: &Recording, now: Duration) {
-        let Some(_printing) = Printing::begin() else { return };
+        // An output that closes a slow tree itself is not called again for it.
+        let Some(_printing) = Printing::begin() else { return self.suppress() };
         let admitted = self.limiter.lock().unwrap_or_else(PoisonError::into_inner).admit(now);
-        let Some(suppressed) = admitted else {
-            self.counters.suppressed.fetch_add(1, Ordering::Relaxed);
-            return;
-        };
+        let Some(suppressed) = admitted else { return self.suppress() };
         let unwatched = self.counters.unwatched.load(Ordering::Relaxed);
         let told = self.told_unwatched.swap(unwatched, Ordering::Relaxed);
         let remarks = Remarks {
@@ -65,6 +63,10 @@ impl Printer {
             let counter = if is_out { &self.counters.printed } else { &self.counters.failed };
             counter.fetch_add(1, Ordering::Relaxed);
         });
+    }
+
+    fn suppress(&self) {
+        self.counters.suppressed.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -56,7 +56,8 @@ impl SlowSpanStats {
         self.0.printed.load(Ordering::Relaxed)
     }
 
-    /// Slow trees that were not printed, because of the rate limit.
+    /// Slow trees that were not printed, because of the rate limit, or because it was the output
+    /// that closed them.
     pub fn suppressed(&self) -> u64 {
         self.0.suppressed.load(Ordering::Relaxed)
     }

@@ -487,6 +487,25 @@ fn what_the_output_does_is_not_recorded() {
 }
 
 #[test]
+fn an_output_that_closes_a_slow_tree_is_not_called_for_it() {
+    let log = Log::default();
+    let kept = Arc::new(Mutex::new(None));
+    let (to_close, texts) = (Arc::clone(&kept), Arc::clone(&log.texts));
+    let layer = log.layer().with_callback(move |slow| {
+        drop(to_close.lock().unwrap().take());
+        texts.lock().unwrap().push(slow.name().to_owned());
+    });
+    let stats = log.run(layer.build(), || {
+        *kept.lock().unwrap() = Some(info_span!("kept"));
+        let root = info_span!("root");
+        log.wait(100);
+        drop(root);
+    });
+    log.assert(&["root"]);
+    assert_eq!((stats.printed(), stats.suppressed(), stats.live()), (1, 1, 0));
+}
+
+#[test]
 fn an_output_that_panics_or_fails_is_counted() {
     let log = Log::default();
     let layer = log.layer().with_threshold(Duration::ZERO);
