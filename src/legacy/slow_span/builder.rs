@@ -141,7 +141,8 @@ impl SlowSpanLayerBuilder {
     /// Keeps at most this many spans and events of one tree; 512 by default.
     ///
     /// Where that is too few, nested spans that took less than a thousandth of the root's threshold
-    /// make room. The text tells how many were not kept as `slow.not_recorded`.
+    /// make room; if that is not enough, further spans are roots of their own. The text tells how
+    /// many are missing from it as `slow.not_recorded`.
     pub fn with_max_tree_items(mut self, items: usize) -> Self {
         self.limits.items = items;
         self

@@ -71,7 +71,12 @@ use self::values::{Value, Visitor};
 ///
 /// The open trees, the spans, events and bytes of each, and the prints over time. What does not fit
 /// is counted, and the first line of the next print says so: see the
-/// [builder's](SlowSpanLayerBuilder) options, and [`stats`](Self::stats).
+/// [builder's](SlowSpanLayerBuilder) options, and [`stats`](Self::stats). A span that does not fit
+/// into its tree is the root of one of its own.
+///
+/// A span that is open for as long as a process or a connection is not an operation that can be
+/// slow. Have its target [ignored](SlowSpanLayerBuilder::with_ignored_target), so that the spans
+/// within it are roots.
 ///
 /// # Performance
 ///
@@ -234,10 +239,11 @@ where
         });
         let node = Node::new(metadata, values.name, values.fields, threshold, start);
         let place = match parent {
-            Some((Some(tree), parent)) => {
-                let Some(Some(at)) = tree.with(|tree| tree.add_span(parent, node)) else { return };
-                Place::new(Some(tree), at)
-            }
+            Some((Some(tree), parent)) => match tree.add_span(parent, node) {
+                Ok(at) => Place::new(Some(tree), at),
+                // By itself it can still be found slow.
+                Err(node) => self.place_root(node),
+            },
             _ => self.place_root(node),
         };
         let mut extensions = span.extensions_mut();

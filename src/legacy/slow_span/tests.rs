@@ -311,19 +311,33 @@ fn what_does_not_fit_is_counted_and_told() {
         info!("kept");
         let nested = info_span!("kept too").entered();
         info!("lost");
-        info_span!("lost").in_scope(|| {
-            info!("lost too");
-            log.wait(50);
-        });
+        info_span!("lost").in_scope(|| log.wait(50));
         drop(nested);
         log.wait(50);
     });
     log.assert(&[
-        r#""root" n:1,slow.not_recorded:3 (22-Nov-2025 07:30:00.123) (total time: 100ms):
+        r#""root" n:1,slow.not_recorded:2 (22-Nov-2025 07:30:00.123) (total time: 100ms):
 ---"kept" 0ms (07:30:00.123)
 ["kept too" 50ms (07:30:00.123)]
 [100ms] [100ms] END"#,
     ]);
+}
+
+#[test]
+fn a_span_that_does_not_fit_is_measured_by_itself() {
+    // A root that stays open holds as much as it may; what then starts within it is slow.
+    let log = Log::default();
+    let stats = log.run(log.layer().with_max_tree_items(2).build(), || {
+        let _connection = info_span!("connection").entered();
+        info_span!("first").in_scope(|| log.wait(100));
+        let second = info_span!("second").entered();
+        info_span!("within").in_scope(|| log.wait(100));
+        drop(second);
+        log.assert(&[r#""second" (22-Nov-2025 07:30:00.223) (total time: 100ms):
+["within" 100ms (07:30:00.223)]
+[100ms] [100ms] END"#]);
+    });
+    assert_eq!((stats.printed(), stats.live()), (2, 0));
 }
 
 #[test]

@@ -47,6 +47,14 @@ impl Tree {
         self.lock().as_mut().map(f)
     }
 
+    /// Adds a span below `parent`, or gives it back if it does not fit or the root has ended.
+    pub(super) fn add_span(&self, parent: usize, node: Node) -> Result<usize, Node> {
+        match self.lock().as_mut() {
+            Some(recording) => recording.add_span(parent, node),
+            None => Err(node),
+        }
+    }
+
     /// What was recorded, once.
     pub(super) fn uproot(&self) -> Option<Recording> {
         self.lock().take()
@@ -230,12 +238,12 @@ impl Recording {
         self.nodes.get(at)?.as_ref()
     }
 
-    /// Adds a span below `parent` and says where it is, or counts it as lost.
-    pub(super) fn add_span(&mut self, parent: usize, mut node: Node) -> Option<usize> {
+    /// Adds a span below `parent` and says where it is, or counts it as lost and gives it back.
+    pub(super) fn add_span(&mut self, parent: usize, mut node: Node) -> Result<usize, Node> {
         let bytes = node.bytes();
         if self.node(parent).is_none() || !self.make_room(bytes) {
             self.lost += 1;
-            return None;
+            return Err(node);
         }
         node.parent = parent;
         let at = self.free.pop().unwrap_or(self.nodes.len());
@@ -244,7 +252,7 @@ impl Recording {
             None => self.nodes.push(Some(node)),
         }
         self.add_item(parent, Item::Span(at), bytes);
-        Some(at)
+        Ok(at)
     }
 
     /// Adds an event to the span `at`, or counts it as lost.
