@@ -12,8 +12,8 @@ use super::clock::Clock;
 use super::limiter::Limiter;
 use super::output::{Output, SlowSpan};
 use super::print::Printer;
+use super::recording::Limits;
 use super::threshold::{Rule, Thresholds};
-use super::tree::Limits;
 use crate::legacy::go::Zone;
 use crate::legacy::text::Style;
 

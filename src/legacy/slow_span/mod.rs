@@ -6,6 +6,7 @@ mod clock;
 mod limiter;
 mod output;
 mod print;
+mod recording;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -28,8 +29,9 @@ pub use self::stats::SlowSpanStats;
 use self::clock::Clock;
 use self::output::Printing;
 use self::print::Printer;
+use self::recording::{Item, Limits, Node, Recording, or_callsites};
 use self::threshold::{Rule, Thresholds};
-use self::tree::{Item, Limits, Node, Place, Recording, Tree, or_callsites};
+use self::tree::{Place, Tree};
 use self::values::{Value, Visitor};
 
 /// A [`Layer`] that prints span trees whose root was slow, in the text form of

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::limiter::Limiter;
 use super::output::{Output, Printing, SlowSpan};
+use super::recording::{Item, Node, Recording};
 use super::stats::Counters;
-use super::tree::{Item, Node, Recording};
 use super::values::Fields;
 use crate::legacy::text::{self, Nanos, Style};
 
