@@ -67,6 +67,8 @@ pub mod component_base;
 mod field;
 #[allow(dead_code, reason = "its users follow")]
 pub(crate) mod go;
+#[cfg(all(test, feature = "testing"))]
+mod golden_tests;
 mod kept;
 mod klog;
 mod node;
