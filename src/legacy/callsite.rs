@@ -58,16 +58,15 @@ pub(super) fn set_attributes(span: Option<&Span>, fields: &FieldList) {
     }
 }
 
-/// The attributes of the event that an error is, and the fields given with it.
+/// The attributes of the event that an error is, after the fields given with it.
 pub(super) fn exception<E: Error + ?Sized>(error: &E, fields: &FieldList) -> Vec<KeyValue> {
-    let mut attributes = Vec::with_capacity(2);
+    let mut attributes = fields.attributes();
     let name = type_name::<E>();
     // Of a trait object the type is not known.
     if !name.starts_with("dyn ") {
         attributes.push(KeyValue::new("exception.type", name));
     }
     attributes.push(KeyValue::new(MESSAGE, error.to_string()));
-    attributes.extend(fields.attributes());
     attributes
 }
 

@@ -66,6 +66,8 @@ mod clock;
 pub mod component_base;
 mod field;
 pub(crate) mod go;
+#[cfg(all(test, feature = "testing"))]
+mod golden_tests;
 mod kept;
 mod klog;
 mod node;
