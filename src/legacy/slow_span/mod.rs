@@ -244,7 +244,7 @@ where
             Some((Some(tree), parent)) => match tree.add_span(parent, node) {
                 Ok(at) => Place::new(Some(tree), at),
                 // By itself it can still be found slow.
-                Err(node) => self.place_root(node),
+                Err(node) => self.place_root(*node),
             },
             _ => self.place_root(node),
         };

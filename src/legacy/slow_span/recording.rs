@@ -154,11 +154,11 @@ impl Recording {
     }
 
     /// Adds a span below `parent` and says where it is, or counts it as lost and gives it back.
-    pub(super) fn add_span(&mut self, parent: usize, mut node: Node) -> Result<usize, Node> {
+    pub(super) fn add_span(&mut self, parent: usize, mut node: Node) -> Result<usize, Box<Node>> {
         let bytes = node.bytes();
         if self.node(parent).is_none() || !self.make_room(bytes) {
             self.lost += 1;
-            return Err(node);
+            return Err(Box::new(node));
         }
         node.parent = parent;
         let at = self.free.pop().unwrap_or(self.nodes.len());

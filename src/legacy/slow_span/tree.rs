@@ -37,10 +37,10 @@ impl Tree {
     }
 
     /// Adds a span below `parent`, or gives it back if it does not fit or the root has ended.
-    pub(super) fn add_span(&self, parent: usize, node: Node) -> Result<usize, Node> {
+    pub(super) fn add_span(&self, parent: usize, node: Node) -> Result<usize, Box<Node>> {
         match self.lock().as_mut() {
             Some(recording) => recording.add_span(parent, node),
-            None => Err(node),
+            None => Err(Box::new(node)),
         }
     }
 
