@@ -27,6 +27,9 @@ use tracing::Span;
 /// held across `.await`; what happens meanwhile is not within the span, unless it is
 /// [asked for](Timed::span).
 ///
+/// What awaits belongs into the `async` form: the span of a plain expression stays entered while
+/// other tasks run on its thread.
+///
 /// # Examples
 ///
 /// ```
