@@ -173,8 +173,8 @@ impl SlowSpanLayer {
         self.printer.counters().live() == 0
     }
 
-    fn visitor(&self, fields: usize) -> Visitor<'_> {
-        Visitor::new(&self.thresholds.field, fields)
+    fn visitor(&self) -> Visitor<'_> {
+        Visitor::new(&self.thresholds.field)
     }
 
     /// What `f` makes of the place of `span` itself.
@@ -233,7 +233,7 @@ where
             return;
         }
         // Before anything is locked: this runs the values' own code.
-        let mut values = self.visitor(metadata.fields().len());
+        let mut values = self.visitor();
         attrs.record(&mut values);
         let threshold = values.threshold.or(match rule {
             Some(Rule::SlowAfter(threshold)) => Some(threshold),
@@ -264,7 +264,7 @@ where
         let Some(span) = ctx.span(id) else { return };
         let place = self.at(&span, |place| (place.tree.clone(), place.node));
         let Some((Some(tree), node)) = place else { return };
-        let mut late = self.visitor(values.len());
+        let mut late = self.visitor();
         values.record(&mut late);
         tree.with(|tree| tree.update(node, late.fields, late.name, late.threshold));
     }
@@ -298,7 +298,7 @@ where
         }
         let Some((Some(tree), node)) = self.nearest(ctx.event_span(event)) else { return };
         let at = self.clock.now();
-        let mut values = self.visitor(metadata.fields().len());
+        let mut values = self.visitor();
         event.record(&mut values);
         let is_ignored = |target: &str| self.thresholds.rule(target) == Some(Rule::Ignore);
         if values.log_target.is_some_and(|target| is_ignored(&target)) {

@@ -118,10 +118,11 @@ pub(super) struct Visitor<'a> {
 }
 
 impl<'a> Visitor<'a> {
-    pub(super) fn new(threshold_field: &'a str, capacity: usize) -> Self {
+    pub(super) fn new(threshold_field: &'a str) -> Self {
         Self {
             threshold_field,
-            fields: Fields(Vec::with_capacity(capacity)),
+            // No room in advance: middleware declares many fields that stay empty.
+            fields: Fields::default(),
             log_target: None,
             message: None,
             name: None,
