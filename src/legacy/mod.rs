@@ -78,6 +78,8 @@ pub(crate) mod text;
 mod text_log;
 mod trace;
 mod tree;
+#[cfg(test)]
+mod upstream_tests;
 
 pub use self::field::{Field, FieldValue, IntoFields, LazyFields};
 pub use self::scope::InTrace;
