@@ -78,6 +78,8 @@ mod text_log;
 mod timed;
 mod trace;
 mod tree;
+#[cfg(test)]
+mod upstream_tests;
 
 #[doc(hidden)]
 pub use tracing as __tracing;
