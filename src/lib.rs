@@ -115,6 +115,7 @@ mod init;
 )]
 mod interop;
 mod layer;
+pub mod legacy;
 pub mod propagation;
 #[cfg(any(feature = "actix-web", feature = "awc"))]
 #[cfg_attr(
@@ -144,3 +145,8 @@ pub use self::span_ext::SpanExt;
 #[cfg(all(doctest, feature = "actix-web", feature = "awc"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;
+
+/// The examples of the migration guide, compiled with the tests.
+#[cfg(all(doctest, feature = "actix-web", feature = "awc", feature = "testing"))]
+#[doc = include_str!("../docs/migrating.md")]
+pub struct Migrating;
