@@ -65,7 +65,6 @@ mod callsite;
 mod clock;
 pub mod component_base;
 mod field;
-#[allow(dead_code, reason = "its users follow")]
 pub(crate) mod go;
 #[cfg(all(test, feature = "testing"))]
 mod golden_tests;
@@ -73,7 +72,6 @@ mod kept;
 mod klog;
 mod node;
 mod scope;
-#[allow(dead_code, reason = "its users follow")]
 pub(crate) mod text;
 mod text_log;
 mod trace;
