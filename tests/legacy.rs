@@ -10,7 +10,9 @@ use std::time::Duration;
 use opentelemetry::trace::{SpanId, TraceContextExt as _};
 use opentelemetry_sdk::trace::Sampler;
 use spanbridge::SpanExt as _;
-use spanbridge::legacy::{Field, TextLog, TextLogBuilder, Trace, component_base, fields};
+use spanbridge::legacy::{
+    AlreadyInstalledError, Field, InTrace, TextLog, TextLogBuilder, Trace, component_base, fields,
+};
 use spanbridge::testing::InMemory;
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::prelude::*;
@@ -243,6 +245,17 @@ fn without_a_current_trace_nothing_breaks() {
     let out = Out::default();
     out.log().in_scope(|| current.nest("root", fields![]).log());
     assert!(out.text().contains("]: \"root\" ("), "{}", out.text());
+}
+
+#[test]
+fn everything_can_be_used_from_any_thread() {
+    fn is_sendable<T: Send + Sync + 'static>() {}
+    is_sendable::<Trace>();
+    is_sendable::<component_base::Span>();
+    is_sendable::<Field>();
+    is_sendable::<TextLog>();
+    is_sendable::<InTrace<std::future::Ready<()>>>();
+    is_sendable::<AlreadyInstalledError>();
 }
 
 #[test]
