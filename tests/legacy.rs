@@ -440,6 +440,27 @@ fn a_dropped_trace_ends() {
 }
 
 #[test]
+fn upstreams_behaviour_can_be_had_exactly() {
+    let out = Out::default();
+    let log = out.builder().with_upstream_exact(true).with_header(true).build();
+    let root = Trace::new_in(&log, "root", fields![]);
+    drop(root.nest("dropped", fields![]));
+    let unfinished = root.nest("unfinished", fields![]);
+    root.record_error(&fmt::Error, fields![]);
+    for _ in 0..10_001 {
+        root.step("step", fields![]);
+    }
+    root.log();
+    drop(unfinished);
+    let text = out.text();
+    assert!(text.contains(" trace.go:236] Trace["), "{}", &text[..200]);
+    assert_eq!(text.matches("---\"step\"").count(), 10_001);
+    for absent in ["dropped", "unfinished", "exception", "left out"] {
+        assert!(!text.contains(absent), "{absent}");
+    }
+}
+
+#[test]
 fn a_handle_ends_nothing_when_it_is_dropped() {
     let out = Out::default();
     let trace = Trace::new_in(&out.log(), "root", fields![]).log_on_drop(NO_TIME);
