@@ -78,10 +78,12 @@ mod trace;
 mod tree;
 #[cfg(test)]
 mod upstream_tests;
+mod value;
 
-pub use self::field::{Field, FieldValue, IntoFields, LazyFields};
+pub use self::field::{Field, IntoFields, LazyFields};
 pub use self::scope::InTrace;
 pub use self::text_log::{AlreadyInstalledError, TextLog, TextLogBuilder};
 pub use self::trace::Trace;
+pub use self::value::FieldValue;
 #[doc(inline)]
 pub use crate::__legacy_fields as fields;
