@@ -80,16 +80,18 @@ mod trace;
 mod tree;
 #[cfg(test)]
 mod upstream_tests;
+mod value;
 
 #[doc(hidden)]
 pub use tracing as __tracing;
 
-pub use self::field::{Field, FieldValue, IntoFields, LazyFields};
+pub use self::field::{Field, IntoFields, LazyFields};
 pub use self::scope::InTrace;
 pub use self::slow_span::{SlowSpan, SlowSpanLayer, SlowSpanLayerBuilder, SlowSpanStats};
 pub use self::text_log::{AlreadyInstalledError, TextLog, TextLogBuilder};
 pub use self::timed::Timed;
 pub use self::trace::Trace;
+pub use self::value::FieldValue;
 #[doc(inline)]
 pub use crate::__legacy_fields as fields;
 #[doc(inline)]

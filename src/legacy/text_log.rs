@@ -99,6 +99,17 @@ impl TextLog {
     /// # Errors
     ///
     /// Fails if there is one already. It stays.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use spanbridge::legacy::TextLog;
+    ///
+    /// let text_log = TextLog::builder().with_verbosity(4).build();
+    /// text_log.install()?;
+    /// assert!(text_log.install().is_err());
+    /// # Ok::<_, spanbridge::legacy::AlreadyInstalledError>(())
+    /// ```
     pub fn install(&self) -> Result<(), AlreadyInstalledError> {
         INSTALLED.set(self.clone()).map_err(|_| AlreadyInstalledError(()))
     }
