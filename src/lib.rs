@@ -121,6 +121,7 @@ mod init;
 )]
 mod interop;
 mod layer;
+pub mod legacy;
 pub mod propagation;
 #[cfg(any(feature = "actix-web", feature = "awc"))]
 #[cfg_attr(

@@ -1,0 +1,82 @@
+//! The `tracing` spans and events that traces make.
+
+use std::any::type_name;
+use std::error::Error;
+
+use opentelemetry::KeyValue;
+use opentelemetry::trace::Status;
+use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
+use tracing::{Level, Span, dispatcher};
+use tracing_core::callsite::DefaultCallsite;
+use tracing_core::field::{FieldSet, Value};
+use tracing_core::identify_callsite;
+use tracing_core::metadata::{Kind, Metadata};
+
+use crate::SpanExt as _;
+use crate::legacy::field::FieldList;
+
+/// Made by hand, where a macro would give every span this file as its code location.
+static SPAN: DefaultCallsite = DefaultCallsite::new(&METADATA);
+static METADATA: Metadata<'static> = Metadata::new(
+    "legacy_trace",
+    "spanbridge::legacy",
+    Level::INFO,
+    None,
+    None,
+    None,
+    FieldSet::new(&["otel.name"], identify_callsite!(&SPAN)),
+    Kind::SPAN,
+);
+
+/// A span that is called `name`, below `parent` or else where the thread is, if anyone wants it.
+pub(super) fn span(name: &str, parent: Option<&Span>) -> Option<Span> {
+    if Level::INFO > STATIC_MAX_LEVEL || Level::INFO > LevelFilter::current() {
+        return None;
+    }
+    let interest = SPAN.interest();
+    let is_enabled = interest.is_always()
+        || (!interest.is_never() && dispatcher::get_default(|default| default.enabled(&METADATA)));
+    if !is_enabled {
+        return None;
+    }
+    let fields = METADATA.fields();
+    let field = fields.iter().next()?;
+    let values = [(&field, Some(&name as &dyn Value))];
+    let values = fields.value_set(&values);
+    let span = match parent.and_then(Span::id) {
+        Some(parent) => Span::child_of(parent, &METADATA, &values),
+        None => Span::new(&METADATA, &values),
+    };
+    (!span.is_disabled()).then_some(span)
+}
+
+/// Gives a span the fields that its trace was started with.
+pub(super) fn set_attributes(span: Option<&Span>, fields: &FieldList) {
+    let Some(span) = span else { return };
+    for attribute in fields.attributes() {
+        span.set_attribute(attribute.key, attribute.value);
+    }
+}
+
+/// The attributes of the event that an error is, and the fields given with it.
+pub(super) fn exception<E: Error + ?Sized>(error: &E, fields: &FieldList) -> Vec<KeyValue> {
+    let mut attributes = Vec::with_capacity(2);
+    let name = type_name::<E>();
+    // Of a trait object the type is not known.
+    if !name.starts_with("dyn ") {
+        attributes.push(KeyValue::new("exception.type", name));
+    }
+    attributes.push(KeyValue::new(MESSAGE, error.to_string()));
+    attributes.extend(fields.attributes());
+    attributes
+}
+
+/// Records an error on a span, and that it failed.
+pub(super) fn add_exception(span: &Span, attributes: Vec<KeyValue>) {
+    let message = attributes.iter().find(|attribute| attribute.key.as_str() == MESSAGE);
+    let description = message.map(|message| message.value.to_string()).unwrap_or_default();
+    span.add_event("exception", attributes);
+    span.set_status(Status::error(description));
+}
+
+const MESSAGE: &str = "exception.message";

@@ -1,0 +1,249 @@
+//! The two sides of one trace: its place in the text, and its span.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use opentelemetry::KeyValue;
+use opentelemetry::trace::{SpanContext, TraceContextExt as _};
+use tracing::Span;
+
+use crate::SpanExt as _;
+use crate::legacy::field::{Field, FieldList};
+use crate::legacy::text_log::{TextLog, block_number};
+use crate::legacy::tree::{ROOT, Record};
+use crate::legacy::{callsite, clock, kept};
+
+/// What stands behind a [`Trace`](crate::legacy::Trace); a clone is the same trace.
+#[derive(Clone, Debug)]
+pub(super) enum Handle {
+    /// No trace: what nothing is nested in is a root.
+    Absent,
+    /// A trace that nobody wants anything of.
+    Off,
+    On(Arc<Node>),
+}
+
+/// A trace of which text or span is wanted.
+#[derive(Debug)]
+pub(super) struct Node {
+    start: Instant,
+    text: Option<Text>,
+    /// Whether there is a span, or was before the end.
+    has_span: bool,
+    /// Never locked while code of the user's runs.
+    span: Mutex<Option<Span>>,
+    /// Whether the span may have been entered. A span that was ends when it was left last, where the
+    /// operation may go on.
+    is_entered: AtomicBool,
+    is_ended: AtomicBool,
+}
+
+impl Handle {
+    pub(super) fn on(text: Option<Text>, span: Option<Span>, start: Instant) -> Self {
+        Self::On(Arc::new(Node {
+            start,
+            text,
+            has_span: span.is_some(),
+            span: Mutex::new(span),
+            is_entered: AtomicBool::new(false),
+            is_ended: AtomicBool::new(false),
+        }))
+    }
+
+    pub(super) fn is_on(&self) -> bool {
+        matches!(self, Self::On(_))
+    }
+
+    /// The span, for whoever is going to enter it.
+    pub(super) fn span_to_enter(&self) -> Option<Span> {
+        let Self::On(node) = self else { return None };
+        node.share_span()
+    }
+
+    /// Ends the operation. Only a root prints.
+    pub(super) fn end(&self, threshold: Option<Duration>, location: &Location<'_>) {
+        let Self::On(node) = self else { return };
+        let at = clock::now();
+        node.is_ended.store(true, Ordering::Relaxed);
+        // Before anything is written: that takes its time.
+        let span = node.end_span();
+        if let Some(text) = &node.text {
+            text.root.record.end(text.number, node.start, at, threshold, span);
+            if text.number == ROOT {
+                text.root.print(location);
+            }
+        }
+    }
+
+    /// Ends the operation if it was not logged, on account of its being dropped.
+    pub(super) fn end_dropped(&self, threshold: Option<Duration>, location: &Location<'_>) {
+        let Self::On(node) = self else { return };
+        if node.is_ended.load(Ordering::Relaxed) {
+            return;
+        }
+        let is_nested = node
+            .text
+            .as_ref()
+            .is_some_and(|text| text.number != ROOT && !text.root.log.get().is_exact());
+        if threshold.is_some() || is_nested {
+            self.end(threshold, location);
+        } else {
+            node.is_ended.store(true, Ordering::Relaxed);
+            node.end_span();
+        }
+    }
+}
+
+impl Node {
+    pub(super) fn start(&self) -> Instant {
+        self.start
+    }
+
+    pub(super) fn text(&self) -> Option<&Text> {
+        self.text.as_ref()
+    }
+
+    /// The span, as long as the operation has not ended.
+    pub(super) fn span(&self) -> Option<Span> {
+        if self.has_span { self.locked_span().clone() } else { None }
+    }
+
+    /// The span, for code that may enter it.
+    pub(super) fn share_span(&self) -> Option<Span> {
+        let span = self.span();
+        if span.is_some() {
+            self.is_entered.store(true, Ordering::Relaxed);
+        }
+        span
+    }
+
+    pub(super) fn step(&self, name: Cow<'static, str>, fields: FieldList) {
+        let at = clock::now();
+        if self.has_span {
+            let attributes = fields.attributes();
+            if let Some(span) = &*self.locked_span() {
+                span.add_event(name.clone(), attributes);
+            }
+        }
+        self.text_step(at, name, fields);
+    }
+
+    /// A step of the text alone.
+    pub(super) fn text_step(&self, at: Instant, name: Cow<'static, str>, fields: FieldList) {
+        if let Some(text) = &self.text {
+            text.root.record.step(text.number, at, name, fields, false);
+        }
+    }
+
+    pub(super) fn record_error<E: Error + ?Sized>(&self, error: &E, fields: FieldList) {
+        let at = clock::now();
+        let attributes = callsite::exception(error, &fields);
+        if self.has_span
+            && let Some(span) = &*self.locked_span()
+        {
+            callsite::add_exception(span, attributes.clone());
+        }
+        self.text_error(at, attributes);
+    }
+
+    /// An error in the text alone, where upstream has none.
+    pub(super) fn text_error(&self, at: Instant, attributes: Vec<KeyValue>) {
+        if let Some(text) = &self.text
+            && !text.root.log.get().is_exact()
+        {
+            let fields = FieldList(attributes.into_iter().map(Field::from).collect());
+            text.root.record.step(text.number, at, "exception".into(), fields, true);
+        }
+    }
+
+    /// Ends the span, and returns its context if the text asks for it.
+    fn end_span(&self) -> Option<SpanContext> {
+        if !self.has_span {
+            return None;
+        }
+        let span = self.locked_span().take()?;
+        let needs_ids = self.text.as_ref().is_some_and(|text| text.root.log.get().needs_ids());
+        let context = needs_ids
+            .then(|| span.context().span().span_context().clone())
+            .filter(SpanContext::is_valid);
+        if self.is_entered.load(Ordering::Relaxed) {
+            span.in_scope(|| ());
+        }
+        context
+    }
+
+    fn locked_span(&self) -> MutexGuard<'_, Option<Span>> {
+        self.span.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A trace's place in the text.
+#[derive(Debug)]
+pub(super) struct Text {
+    root: Arc<Root>,
+    number: u32,
+}
+
+/// The text of a root and all that is nested in it.
+#[derive(Debug)]
+struct Root {
+    log: LogRef,
+    record: Record,
+}
+
+/// The process's log, which costs nothing to refer to, or another.
+#[derive(Debug)]
+pub(super) enum LogRef {
+    Given(TextLog),
+    Installed,
+}
+
+impl LogRef {
+    pub(super) fn get(&self) -> &TextLog {
+        match self {
+            Self::Given(log) => log,
+            Self::Installed => TextLog::installed(),
+        }
+    }
+}
+
+impl Text {
+    pub(super) fn root(
+        log: LogRef,
+        name: Cow<'static, str>,
+        fields: FieldList,
+        start: Instant,
+    ) -> Self {
+        let record = Record::new(name, fields, start, log.get().is_exact());
+        Self { root: Arc::new(Root { log, record }), number: ROOT }
+    }
+
+    pub(super) fn nest(&self, start: Instant, name: Cow<'static, str>, fields: FieldList) -> Self {
+        let number = self.root.record.nest(self.number, start, name, fields);
+        Self { root: Arc::clone(&self.root), number }
+    }
+}
+
+impl Root {
+    fn print(&self, location: &Location<'_>) {
+        let log = self.log.get();
+        let style = log.style();
+        if !style.prints() {
+            return;
+        }
+        let Some(snapshot) = self.record.snapshot() else { return };
+        snapshot.tree().print(&style, block_number, |block| {
+            log.write(&block.text, location);
+            if log.keeps_unsampled()
+                && let Some((_, span_id)) = block.node.ids
+                && let Some(span) = snapshot.unsampled(span_id)
+            {
+                kept::keep(block.node.name, &block.text, span);
+            }
+        });
+    }
+}

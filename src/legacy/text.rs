@@ -1,0 +1,367 @@
+//! Trees of timed operations -> text, byte for byte as `k8s.io/utils/trace` hands it to klog.
+//!
+//! Nothing here knows where a tree comes from or where its text goes: [`Tree::print`] takes one, and
+//! calls back with each block. A block is what one record of a log holds; the log's own header
+//! comes before it (`klog.rs`).
+//!
+//! ```text
+//! Trace[1234567890]: "List" url:/api/v1/pods (22-Nov-2025 07:30:00.123) (total time: 726ms):
+//! Trace[1234567890]: ["List etcd3" key:/pods,limit:0 605ms (07:30:00.143)
+//! Trace[1234567890]:  ---"range done" count:3 600ms (07:30:00.743)]
+//! Trace[1234567890]: ---"Writing http response done" 100ms (07:30:00.848)
+//! Trace[1234567890]: [726ms] [726ms] END
+//! ```
+//!
+//! # Rules
+//!
+//! * An operation is *slow* if it has ended, and it has no threshold, or took at least that long.
+//! * A slow root is printed. Below one that is not, the topmost slow operations are each printed
+//!   as a block of their own.
+//! * Within a block a nested operation is shown if it is slow; below one that is not, the topmost
+//!   slow ones take its place. At verbosity 4 all are shown.
+//! * A step is shown if it took its share of its operation's threshold ([`Tree::step_threshold`]),
+//!   or if no threshold applies, or at verbosity 4.
+//! * Below verbosity 2 nothing is printed.
+//!
+//! # What differs from upstream
+//!
+//! Unless [`Style::is_exact`]: a nested operation's time ends when it ended, where upstream's runs
+//! on until the text is written; and one that has not ended is shown and says so.
+
+use std::fmt::{self, Display, Write as _};
+use std::time::{Duration, SystemTime};
+
+use opentelemetry::trace::{SpanId, TraceId};
+
+use crate::legacy::go::{Clock, DateAndClock, Nanoseconds, Quoted, Zone};
+
+/// A moment, in nanoseconds since the tree's epoch.
+pub(crate) type Nanos = i64;
+
+/// A root operation and all below it. The root is the first node.
+#[derive(Debug)]
+pub(crate) struct Tree<'a> {
+    /// The wall clock's time at moment 0.
+    pub(crate) epoch: SystemTime,
+    /// When the text is written.
+    pub(crate) now: Nanos,
+    pub(crate) nodes: Vec<Node<'a>>,
+}
+
+/// A timed operation.
+#[derive(Debug)]
+pub(crate) struct Node<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) fields: Fields<'a>,
+    pub(crate) start: Nanos,
+    /// `None` while it is not finished.
+    pub(crate) end: Option<Nanos>,
+    /// It is slow if it takes at least this long; always, where there is none or it is zero.
+    pub(crate) threshold: Option<Duration>,
+    /// The span that stands for it in the distributed trace.
+    pub(crate) ids: Option<(TraceId, SpanId)>,
+    /// In the order in which they were added.
+    pub(crate) items: Vec<Item<'a>>,
+}
+
+/// What happens within an operation.
+#[derive(Debug)]
+pub(crate) enum Item<'a> {
+    /// Index of an operation within this one. Each is nested in one other, and comes after that.
+    Nested(usize),
+    /// A phase that ended at `at`; it began where the item before it ended.
+    /// One that is kept, such as an error, is shown with its operation however short the phase was.
+    Step { name: &'a str, fields: Fields<'a>, at: Nanos, is_kept: bool },
+}
+
+/// Pairs `key:value` with commas between, not escaped. Nothing is formatted that is not printed.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Fields<'a>(pub(crate) Option<&'a dyn Display>);
+
+impl fmt::Debug for Fields<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(fields) => write!(f, "{fields}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How a tree is printed.
+#[derive(Clone, Debug)]
+pub(crate) struct Style {
+    /// klog's `-v`: nothing below 2, everything within a slow operation from 4 on.
+    pub(crate) verbosity: u8,
+    /// As upstream does it, mistakes included.
+    pub(crate) is_exact: bool,
+    pub(crate) zone: Zone,
+    /// Whether `trace_id` and `span_id` are the last fields of a block's first line.
+    pub(crate) has_ids: bool,
+}
+
+impl Style {
+    /// Whether anything is ever printed.
+    pub(crate) fn prints(&self) -> bool {
+        self.verbosity >= 2
+    }
+}
+
+impl Default for Style {
+    fn default() -> Self {
+        Self { verbosity: 2, is_exact: false, zone: Zone::Local, has_ids: false }
+    }
+}
+
+/// One record for the log.
+#[derive(Debug)]
+pub(crate) struct Block<'a> {
+    /// The operation whose block it is: the root, or one below it.
+    pub(crate) node: &'a Node<'a>,
+    /// Several lines, the last with its newline.
+    pub(crate) text: String,
+}
+
+impl<'a> Tree<'a> {
+    /// Prints what is slow enough. `number` gives each block the number that its lines begin with,
+    /// below 2^31.
+    pub(crate) fn print(
+        &'a self,
+        style: &Style,
+        mut number: impl FnMut() -> u32,
+        mut sink: impl FnMut(Block<'a>),
+    ) {
+        if !style.prints() {
+            return;
+        }
+        // No recursion: how deep a tree is must not be limited by a thread's stack.
+        let mut to_do = vec![0];
+        while let Some(at) = to_do.pop() {
+            let Some(node) = self.nodes.get(at) else { continue };
+            if node.is_slow() {
+                sink(Block { node, text: self.block(node, style, number()) });
+            } else {
+                to_do.extend(node.nested().rev());
+            }
+        }
+    }
+
+    fn block(&self, root: &Node<'_>, style: &Style, number: u32) -> String {
+        let mut out = Writer { tree: self, style, number, text: String::with_capacity(256) };
+        out.first_line(root);
+        out.items(root);
+        out.last_line(root);
+        out.text
+    }
+
+    /// A step's share of its operation's threshold: what is left after the thresholds of nested
+    /// operations, but a quarter at least, spread over all that has no threshold of its own,
+    /// the time after the last item included. `None`: every step is shown.
+    pub(crate) fn step_threshold(&self, node: &Node<'_>) -> Option<Nanos> {
+        let threshold = nanos(node.threshold?);
+        let all = node.items.len() as i128 + 1;
+        let (mut left, mut parts) = (threshold, all);
+        for nested in node.nested().filter_map(|at| self.nodes.get(at)) {
+            if let Some(threshold) = nested.threshold {
+                left -= nanos(threshold);
+                parts -= 1;
+            }
+        }
+        let quarter = threshold / 4;
+        if left < quarter {
+            (left, parts) = (quarter, all);
+        }
+        Some(Nanos::try_from(left / parts.max(1)).unwrap_or(Nanos::MAX))
+    }
+}
+
+impl Node<'_> {
+    /// Whether it has ended, and took at least as long as its threshold, if it has one.
+    pub(crate) fn is_slow(&self) -> bool {
+        let Some(end) = self.end else { return false };
+        let threshold = self.threshold.map_or(0, nanos);
+        threshold == 0 || between(self.start, end) >= threshold
+    }
+
+    fn nested(&self) -> impl DoubleEndedIterator<Item = usize> {
+        self.items.iter().filter_map(|item| match item {
+            Item::Nested(at) => Some(*at),
+            Item::Step { .. } => None,
+        })
+    }
+}
+
+fn nanos(duration: Duration) -> i128 {
+    i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX)
+}
+
+fn between(start: Nanos, end: Nanos) -> i128 {
+    i128::from(end) - i128::from(start)
+}
+
+struct Writer<'a> {
+    tree: &'a Tree<'a>,
+    style: &'a Style,
+    number: u32,
+    text: String,
+}
+
+/// How far the writing of one operation's items has come.
+struct Level<'a> {
+    node: &'a Node<'a>,
+    next: usize,
+    /// False for one that is too fast, of which only nested ones may be shown.
+    is_shown: bool,
+    depth: usize,
+    /// When the item before ended.
+    last: Nanos,
+    step_threshold: Option<Nanos>,
+}
+
+impl Writer<'_> {
+    fn first_line(&mut self, root: &Node<'_>) {
+        let start = DateAndClock(self.read(root.start));
+        let ids = root.ids.filter(|_| self.style.has_ids);
+        let number = self.number;
+        self.write(format_args!("Trace[{number}]: {} ", Quoted(root.name)));
+        match (root.fields.0, ids) {
+            (None, None) => {}
+            (Some(fields), None) => self.write(format_args!("{fields} ")),
+            (fields, Some((trace_id, span_id))) => {
+                if let Some(fields) = fields {
+                    self.write(format_args!("{fields},"));
+                }
+                self.write(format_args!("trace_id:{trace_id},span_id:{span_id} "));
+            }
+        }
+        let total = milliseconds(self.duration(root));
+        self.write(format_args!("({start}) (total time: {total}ms):"));
+    }
+
+    fn items(&mut self, root: &Node<'_>) {
+        let mut levels = vec![Level {
+            node: root,
+            next: 0,
+            is_shown: true,
+            depth: 0,
+            last: root.start,
+            step_threshold: self.tree.step_threshold(root),
+        }];
+        while let Some(level) = levels.last_mut() {
+            let item = level.node.items.get(level.next);
+            level.next += 1;
+            match item {
+                None => {
+                    if level.is_shown && level.depth > 0 {
+                        self.text.push(']');
+                    }
+                    levels.pop();
+                }
+                Some(Item::Step { name, fields, at, is_kept }) => {
+                    let took = between(level.last, *at);
+                    level.last = *at;
+                    let is_long = || self.shows_step(took, level.step_threshold);
+                    if level.is_shown && (*is_kept || is_long()) {
+                        self.prefix(level.depth);
+                        self.text.push_str("---");
+                        self.summary(name, *fields, took, *at);
+                    }
+                }
+                Some(Item::Nested(at)) => {
+                    let Some(nested) = self.tree.nodes.get(*at) else { continue };
+                    level.last = nested.end.unwrap_or(nested.start);
+                    let is_shown = self.shows(nested);
+                    let inherited = level.step_threshold;
+                    let mut depth = level.depth;
+                    let mut step_threshold = inherited;
+                    if is_shown {
+                        self.nested(nested, depth);
+                        depth += 1;
+                        step_threshold = self.tree.step_threshold(nested).or(inherited);
+                    }
+                    let last = nested.start;
+                    levels.push(Level {
+                        node: nested,
+                        next: 0,
+                        is_shown,
+                        depth,
+                        last,
+                        step_threshold,
+                    });
+                }
+            }
+        }
+    }
+
+    /// The first part of a nested operation; its items and a bracket follow.
+    fn nested(&mut self, node: &Node<'_>, depth: usize) {
+        let took = if self.style.is_exact {
+            between(node.start, self.tree.now)
+        } else {
+            self.duration(node)
+        };
+        self.prefix(depth);
+        self.text.push('[');
+        self.summary(node.name, node.fields, took, node.start);
+        if node.end.is_none() && !self.style.is_exact {
+            self.text.push_str(" (unfinished)");
+        }
+    }
+
+    fn last_line(&mut self, root: &Node<'_>) {
+        let took = self.duration(root);
+        self.prefix(0);
+        // One number twice: it is so upstream, and parsers of the text expect it.
+        self.write(format_args!("[{0}] [{0}] END\n", Nanoseconds(took)));
+    }
+
+    fn summary(&mut self, name: &str, fields: Fields<'_>, took: i128, at: Nanos) {
+        self.write(format_args!("{} ", Quoted(name)));
+        if let Some(fields) = fields.0 {
+            self.write(format_args!("{fields} "));
+        }
+        let clock = Clock(self.read(at));
+        self.write(format_args!("{}ms ({clock})", milliseconds(took)));
+    }
+
+    fn prefix(&mut self, depth: usize) {
+        let number = self.number;
+        self.write(format_args!("\nTrace[{number}]: {:depth$}", ""));
+    }
+
+    fn shows(&self, nested: &Node<'_>) -> bool {
+        let is_fixed = !self.style.is_exact;
+        nested.is_slow() || self.style.verbosity >= 4 || (is_fixed && nested.end.is_none())
+    }
+
+    fn shows_step(&self, took: i128, threshold: Option<Nanos>) -> bool {
+        let threshold = threshold.unwrap_or(0);
+        threshold == 0 || took >= i128::from(threshold) || self.style.verbosity >= 4
+    }
+
+    fn duration(&self, node: &Node<'_>) -> i128 {
+        between(node.start, node.end.unwrap_or(self.tree.now))
+    }
+
+    fn read(&self, at: Nanos) -> jiff::civil::DateTime {
+        let since = Duration::from_nanos(at.unsigned_abs());
+        let time = if at < 0 {
+            self.tree.epoch.checked_sub(since)
+        } else {
+            self.tree.epoch.checked_add(since)
+        };
+        self.style.zone.read(time.unwrap_or(self.tree.epoch))
+    }
+
+    /// A field whose `Display` fails ends early; the text goes on.
+    fn write(&mut self, text: fmt::Arguments<'_>) {
+        let _ = self.text.write_fmt(text);
+    }
+}
+
+fn milliseconds(nanos: i128) -> i128 {
+    nanos / 1_000_000
+}
+
+#[cfg(test)]
+#[path = "text_tests.rs"]
+mod tests;

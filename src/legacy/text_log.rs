@@ -1,0 +1,273 @@
+//! Where the text goes, and what is in it.
+
+use std::error::Error;
+use std::fmt::{self, Write as _};
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::Write;
+use std::panic::Location;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, OnceLock};
+
+use tracing::Level;
+
+use crate::legacy::go::Zone;
+use crate::legacy::klog::Header;
+use crate::legacy::text::Style;
+
+/// The `target` of the events that the text is written to, where no writer is given.
+const TARGET: &str = "spanbridge::legacy::text";
+
+/// Where slow [`Trace`](crate::legacy::Trace)s are printed, and how.
+///
+/// A process has one, and [`TextLog::install`] sets it. Until then, and without one, a block of text
+/// is a `tracing` event of level `INFO` and target `spanbridge::legacy::text`, at verbosity 2. A
+/// clone is the same log.
+///
+/// # Examples
+///
+/// As klog does it, on standard error, header and all:
+///
+/// ```
+/// use spanbridge::legacy::TextLog;
+///
+/// TextLog::builder().with_writer(std::io::stderr).build().install()?;
+/// # Ok::<_, spanbridge::legacy::AlreadyInstalledError>(())
+/// ```
+///
+/// No text at all, which leaves the spans:
+///
+/// ```
+/// use spanbridge::legacy::TextLog;
+///
+/// let text_log = TextLog::builder().with_verbosity(0).build();
+/// text_log.install()?;
+/// // It can be had later all the same.
+/// text_log.set_verbosity(2);
+/// # Ok::<_, spanbridge::legacy::AlreadyInstalledError>(())
+/// ```
+#[derive(Clone)]
+pub struct TextLog(Arc<Settings>);
+
+struct Settings {
+    verbosity: AtomicU8,
+    output: Output,
+    has_header: bool,
+    is_exact: bool,
+    has_ids: bool,
+    keeps_unsampled: bool,
+    zone: Zone,
+}
+
+#[derive(Clone)]
+enum Output {
+    Event,
+    Writer(Arc<dyn Fn(&str) + Send + Sync>),
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            verbosity: AtomicU8::new(2),
+            output: Output::Event,
+            has_header: true,
+            is_exact: false,
+            has_ids: false,
+            keeps_unsampled: false,
+            zone: Zone::Local,
+        }
+    }
+}
+
+static INSTALLED: OnceLock<TextLog> = OnceLock::new();
+static DEFAULT: LazyLock<TextLog> = LazyLock::new(|| TextLog::builder().build());
+
+impl TextLog {
+    /// A log with the defaults, to be changed.
+    pub fn builder() -> TextLogBuilder {
+        TextLogBuilder(Settings::default())
+    }
+
+    /// Makes this the process's log, which [`Trace::new`](crate::legacy::Trace::new) uses.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is one already. It stays.
+    pub fn install(&self) -> Result<(), AlreadyInstalledError> {
+        INSTALLED.set(self.clone()).map_err(|_| AlreadyInstalledError(()))
+    }
+
+    /// Changes how much is printed, as klog's `-v` does: nothing below 2; from 2 on what is slow; from 4
+    /// on also all that happened within what is slow.
+    ///
+    /// Whether a trace keeps anything for its text is settled when it starts.
+    pub fn set_verbosity(&self, verbosity: u8) {
+        self.0.verbosity.store(verbosity, Ordering::Relaxed);
+    }
+
+    /// How much is printed; see [`set_verbosity`](Self::set_verbosity).
+    pub fn verbosity(&self) -> u8 {
+        self.0.verbosity.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn installed() -> &'static Self {
+        INSTALLED.get().unwrap_or_else(|| &DEFAULT)
+    }
+
+    /// Whether text can reach anyone.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.verbosity() >= 2
+            && match self.0.output {
+                Output::Event => tracing::enabled!(target: TARGET, Level::INFO),
+                Output::Writer(_) => true,
+            }
+    }
+
+    pub(super) fn is_exact(&self) -> bool {
+        self.0.is_exact
+    }
+
+    pub(super) fn keeps_unsampled(&self) -> bool {
+        self.0.keeps_unsampled
+    }
+
+    /// Whether a span's ids must be known when its operation ends.
+    pub(super) fn needs_ids(&self) -> bool {
+        self.0.has_ids || self.0.keeps_unsampled
+    }
+
+    pub(super) fn style(&self) -> Style {
+        let Settings { is_exact, has_ids, zone, .. } = *self.0;
+        Style { verbosity: self.verbosity(), is_exact, zone, has_ids }
+    }
+
+    /// Writes a block, as one record. A writer that fails has lost it; nobody could be told.
+    pub(super) fn write(&self, block: &str, location: &Location<'_>) {
+        let Settings { is_exact, zone, has_header, output, .. } = &*self.0;
+        match output {
+            // A root: the block says itself what it belongs to, and is no event of whichever span
+            // the thread is in.
+            Output::Event => {
+                tracing::info!(target: TARGET, parent: None, "{}", block.trim_end_matches('\n'));
+            }
+            Output::Writer(write) if *has_header => {
+                let mut record = String::with_capacity(block.len() + 64);
+                let header = Header::now(location, *is_exact, *zone);
+                let _ = write!(record, "{header}{block}");
+                write(&record);
+            }
+            Output::Writer(write) => write(block),
+        }
+    }
+}
+
+impl fmt::Debug for TextLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TextLog")
+            .field("verbosity", &self.verbosity)
+            .field("has_writer", &matches!(self.output, Output::Writer(_)))
+            .field("has_header", &self.has_header)
+            .field("is_upstream_exact", &self.is_exact)
+            .field("has_ids", &self.has_ids)
+            .field("keeps_unsampled", &self.keeps_unsampled)
+            .field("is_utc", &(self.zone == Zone::Utc))
+            .finish()
+    }
+}
+
+/// Sets up a [`TextLog`].
+#[must_use = "a builder does nothing until it is built"]
+#[derive(Debug)]
+pub struct TextLogBuilder(Settings);
+
+impl TextLogBuilder {
+    /// How much is printed, 2 unless set; see [`TextLog::set_verbosity`].
+    pub fn with_verbosity(self, verbosity: u8) -> Self {
+        Self(Settings { verbosity: AtomicU8::new(verbosity), ..self.0 })
+    }
+
+    /// Writes each block, in one call, to what `make` returns: [`std::io::stderr`], or a closure that
+    /// clones an `Arc<File>`.
+    ///
+    /// Without a writer blocks are `tracing` events.
+    pub fn with_writer<W: Write>(self, make: impl Fn() -> W + Send + Sync + 'static) -> Self {
+        let write = move |text: &str| {
+            let _ = make().write_all(text.as_bytes());
+        };
+        Self(Settings { output: Output::Writer(Arc::new(write)), ..self.0 })
+    }
+
+    /// Whether klog's header (`I1122 07:30:00.123456   12345 list.rs:42] `) comes before each block
+    /// that is given to a writer; it does unless set.
+    pub fn with_header(self, has_header: bool) -> Self {
+        Self(Settings { has_header, ..self.0 })
+    }
+
+    /// Whether the first line of a block ends its fields with `trace_id` and `span_id` of the span
+    /// that stands for it, where there is one. Not unless set.
+    pub fn with_ids(self, has_ids: bool) -> Self {
+        Self(Settings { has_ids, ..self.0 })
+    }
+
+    /// Prints what `k8s.io/utils/trace` prints for the same calls, without the corrections that are
+    /// made otherwise:
+    ///
+    /// * a nested operation's time would run on until the text is written;
+    /// * an operation that is not finished, or was dropped without being logged, would not be shown;
+    /// * errors would not reach the text;
+    /// * klog's header would name `trace.go` instead of the line that logged;
+    /// * a trace would keep steps without limit.
+    pub fn with_upstream_exact(self, is_exact: bool) -> Self {
+        Self(Settings { is_exact, ..self.0 })
+    }
+
+    /// Whether a trace gets a sampled span after all if it was slow enough to be printed and its own
+    /// span was not sampled. Not unless set.
+    ///
+    /// That span is named as the operation, follows in the same trace, carries the block in the
+    /// attribute `slow_operation.text`, and begins when that is written. A parent-based sampler,
+    /// which is the default, samples it; any other is free not to.
+    pub fn with_unsampled_kept(self, keeps_unsampled: bool) -> Self {
+        Self(Settings { keeps_unsampled, ..self.0 })
+    }
+
+    /// Whether times are printed in UTC instead of in the system's time zone. Not unless set.
+    pub fn with_utc(self, is_utc: bool) -> Self {
+        let zone = if is_utc { Zone::Utc } else { Zone::Local };
+        Self(Settings { zone, ..self.0 })
+    }
+
+    /// The log as it is set up.
+    pub fn build(self) -> TextLog {
+        TextLog(Arc::new(self.0))
+    }
+}
+
+/// The process has a [`TextLog`] already.
+#[derive(Debug)]
+pub struct AlreadyInstalledError(());
+
+impl fmt::Display for AlreadyInstalledError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text log is installed already; a process has one, set up once")
+    }
+}
+
+impl Error for AlreadyInstalledError {}
+
+/// A number that tells one block's lines from another's: random enough, below 2^31.
+pub(crate) fn block_number() -> u32 {
+    static STATE: LazyLock<AtomicU64> =
+        LazyLock::new(|| AtomicU64::new(RandomState::new().hash_one(std::process::id())));
+    // SplitMix64: a counter in steps of the golden ratio, then mixed.
+    const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut mixed = STATE.fetch_add(STEP, Ordering::Relaxed);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((mixed ^ (mixed >> 31)) >> 33) as u32
+}
