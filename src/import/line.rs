@@ -128,9 +128,10 @@ fn first(text: &str) -> Option<First> {
         // What is in the parentheses may belong to the fields.
         None => (rest, Start::Unknown),
     };
+    let fields = fields.strip_prefix(' ').unwrap_or(fields);
     Some(First {
         name,
-        fields: fields.trim().to_owned(),
+        fields: fields.strip_suffix(' ').unwrap_or(fields).to_owned(),
         start,
         start_text: start_text.to_owned(),
         total,
@@ -182,7 +183,8 @@ fn clock(text: &str) -> Option<Item> {
         is_unfinished,
         closes,
     };
-    Some(Item { name, fields: fields.trim().to_owned(), kind })
+    let fields = fields.strip_prefix(' ').unwrap_or(fields).to_owned();
+    Some(Item { name, fields, kind })
 }
 
 /// Whether the text is a line whose end may follow on the next lines: a value with a line break,

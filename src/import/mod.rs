@@ -61,6 +61,8 @@ mod feed;
 mod ids;
 mod line;
 mod problem;
+#[cfg(test)]
+mod property_tests;
 mod rebuild;
 mod scan;
 mod shape;
