@@ -44,7 +44,7 @@ pub(super) fn run(args: &ImportArgs) -> Exit {
             return Exit::Done;
         }
         Err(error) => {
-            progress.line(&format!("spanbridge: {error}"));
+            progress.line(&format!("spanbridge: {error}; the import has stopped"));
             return Exit::Failed;
         }
     }

@@ -1,6 +1,5 @@
 //! How far it has come, for who watches.
 
-use std::fs::File;
 use std::io::{self, IsTerminal as _, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -61,7 +60,8 @@ fn total_size(files: &[PathBuf]) -> Option<u64> {
     files
         .iter()
         .map(|file| {
-            let metadata = File::open(file).and_then(|file| file.metadata()).ok()?;
+            // Not opened: that would wait for the writer of a named pipe.
+            let metadata = std::fs::metadata(file).ok()?;
             metadata.is_file().then_some(metadata.len())
         })
         .sum()

@@ -16,7 +16,7 @@ use crate::export::exporter::DynExporter;
 use crate::export::worker::{self, OwnRuntime};
 use crate::import;
 
-/// How many spans one request to a collector has at most, but for a single larger block.
+/// How many spans one request to a collector has at most.
 const BATCH: usize = 512;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
@@ -31,8 +31,10 @@ pub(super) struct ExporterSink {
     runtime: OwnRuntime,
     exporter: Box<dyn DynExporter>,
     batch: Vec<SpanData>,
-    batch_size: usize,
+    /// Whether nothing is kept back for a larger batch.
+    is_immediate: bool,
     retries: u32,
+    delivered: u64,
     /// Why writing to standard output failed, which the exporter only tells as text.
     write_error: WriteError,
 }
@@ -48,24 +50,31 @@ impl Sink {
         let settings = settings(args)?;
         let runtime = OwnRuntime::new().map_err(|error| format!("no runtime: {error}"))?;
         let write_error = WriteError::default();
-        let (mut exporter, batch_size, retries) = match args.to {
+        let (mut exporter, retries) = match args.to {
             Destination::Otlp => {
                 let exporter = worker::build_in(&runtime, || crate::export::otlp::build(&settings));
                 let exporter =
                     exporter.map_err(|problem| format!("cannot send spans: {problem}"))?;
-                (exporter, BATCH, args.retries)
+                (exporter, args.retries)
             }
-            // Each block at once: who reads may be waiting for it.
             Destination::Json | Destination::Tree => {
                 let writer = Watched { error: Arc::clone(&write_error) };
                 let exporter = StdoutExporter::with_writer(writer);
-                (Box::new(exporter) as Box<dyn DynExporter>, 1, 0)
+                (Box::new(exporter) as Box<dyn DynExporter>, 0)
             }
         };
         let default_name = args.service_name.as_deref().unwrap_or("spanbridge-import");
         exporter.set_resource(&crate::init::resource(&settings, Some(default_name)));
-        let batch = Vec::new();
-        let sink = ExporterSink { runtime, exporter, batch, batch_size, retries, write_error };
+        let sink = ExporterSink {
+            runtime,
+            exporter,
+            batch: Vec::new(),
+            // Who reads JSON lines may be waiting for them.
+            is_immediate: args.to == Destination::Json,
+            retries,
+            delivered: 0,
+            write_error,
+        };
         Ok((Self::Exporter(Box::new(sink)), settings.warnings))
     }
 
@@ -86,7 +95,7 @@ impl Sink {
         match self {
             Self::Tree => Ok(()),
             Self::Exporter(sink) => {
-                sink.deliver()?;
+                sink.flush()?;
                 let _entered = sink.runtime.enter();
                 // All was delivered; how an exporter takes its leave changes nothing.
                 let _ = sink.exporter.shutdown();
@@ -123,25 +132,30 @@ fn settings(args: &ImportArgs) -> Result<Settings, String> {
 
 impl ExporterSink {
     fn take(&mut self, spans: Vec<SpanData>) -> io::Result<()> {
-        if self.batch.len() + spans.len() > BATCH {
-            self.deliver()?;
-        }
         self.batch.extend(spans);
-        if self.batch.len() >= self.batch_size { self.deliver() } else { Ok(()) }
+        while self.batch.len() >= BATCH {
+            let rest = self.batch.split_off(BATCH);
+            let full = std::mem::replace(&mut self.batch, rest);
+            self.deliver(&full)?;
+        }
+        if self.is_immediate { self.flush() } else { Ok(()) }
     }
 
-    fn deliver(&mut self) -> io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         let batch = std::mem::take(&mut self.batch);
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let spans = batch.len();
+        if batch.is_empty() { Ok(()) } else { self.deliver(&batch) }
+    }
+
+    fn deliver(&mut self, batch: &[SpanData]) -> io::Result<()> {
         let mut pause = FIRST_PAUSE;
         let mut left = self.retries;
         loop {
             let _suppressed = Context::enter_telemetry_suppressed_scope();
-            let error = match self.runtime.block_on(self.exporter.export(batch.clone())) {
-                Ok(()) => return Ok(()),
+            let error = match self.runtime.block_on(self.exporter.export(batch.to_vec())) {
+                Ok(()) => {
+                    self.delivered += batch.len() as u64;
+                    return Ok(());
+                }
                 Err(error) => error,
             };
             if let Some(error) =
@@ -150,8 +164,9 @@ impl ExporterSink {
                 return Err(error);
             }
             if left == 0 {
+                let (spans, before) = (batch.len() + self.batch.len(), self.delivered);
                 return Err(io::Error::other(format!(
-                    "{spans} spans could not be delivered: {error}"
+                    "{spans} spans could not be delivered, after {before} that were: {error}"
                 )));
             }
             left -= 1;

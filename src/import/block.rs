@@ -92,8 +92,9 @@ impl Assembler {
             Line::Item(_) | Line::End(_) => self.find(&found).unwrap_or_else(|| self.open(&found)),
         };
         let Some(block) = self.open.get_mut(&key) else { return };
-        block.bytes += found.bytes;
-        self.bytes += found.bytes;
+        let bytes = found.bytes + size_of::<Item>();
+        block.bytes += bytes;
+        self.bytes += bytes;
         match found.line {
             Line::First(first) => block.first = Some(first),
             Line::Item(item) => block.items.push(item),

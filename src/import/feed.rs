@@ -91,12 +91,12 @@ impl<'a> Feed<'a> {
 
     fn record(&mut self, place: Place, record: Record<'_>) {
         let stream = record.stream;
-        if record.is_broken && unwrap::find_marker(&record.text).is_some() {
-            let message = format!("this JSON is not valid: {}", excerpt(&record.text));
-            self.report(ProblemKind::Damaged, &place, message);
+        let is_part = record.is_partial || self.parts.contains_key(&stream);
+        if record.is_broken && !is_part && unwrap::find_marker(&record.text).is_some() {
+            self.report(ProblemKind::Damaged, &place, not_json(&record.text));
             return;
         }
-        if !record.is_partial && !self.parts.contains_key(&stream) {
+        if !is_part {
             self.lines(&place, stream, &record.text, record.at);
             return;
         }
@@ -123,6 +123,10 @@ impl<'a> Feed<'a> {
         }
         // What was put together may be JSON in its turn.
         let whole = unwrap::unwrap(&part.text);
+        if whole.is_broken && unwrap::find_marker(&whole.text).is_some() {
+            self.report(ProblemKind::Damaged, &part.place, not_json(&whole.text));
+            return;
+        }
         self.lines(&part.place, stream, &whole.text, whole.at.or(part.at));
     }
 
@@ -198,6 +202,10 @@ impl<'a> Feed<'a> {
             self.assembler.damage(open.number, open.place, open.stream, first);
         }
     }
+}
+
+fn not_json(text: &str) -> String {
+    format!("this JSON is not valid: {}", excerpt(text))
 }
 
 fn with_tag(stream: u64, tag: &str) -> u64 {

@@ -236,8 +236,10 @@ impl Times {
                         && at + MILLISECOND >= latest[index]
                         && *at > node.start + MILLISECOND
                 };
-                node.end =
-                    began.filter(is_end).unwrap_or(node.end).min(self.end.max(latest[index]));
+                let end = began.filter(is_end).unwrap_or(node.end);
+                let end = end.min(self.end.max(latest[index]));
+                node.is_estimated |= end + SLACK < node.end;
+                node.end = end;
             } else if node.end > self.end && node.end - self.end <= SLACK {
                 // By no more than what was cut off when times were printed.
                 node.end = self.end;

@@ -44,9 +44,12 @@ pub(super) fn unwrap(line: &str) -> Record<'_> {
         record.at = layer.at.or(record.at);
         record.is_partial |= layer.is_partial;
         record.is_broken |= layer.is_broken;
-        layer.source.hash(&mut stream);
+        if !layer.source.is_empty() {
+            layer.source.hash(&mut stream);
+        }
         record.text = layer.text;
-        if layer.is_broken {
+        // Half of a JSON object is none yet.
+        if layer.is_broken || layer.is_partial {
             break;
         }
     }

@@ -77,7 +77,7 @@ fn nested_traces_end_when_the_next_step_began_if_that_can_be() {
         "upstream-exact.log",
         r#"
 2025-11-22T07:30:00.123Z List 726ms {url="/api/v1/pods", spanbridge.trace_number=1234567890}
-  +20ms List etcd3 605ms {key="/pods", limit=0}
+  +20ms List etcd3 605ms {key="/pods", limit=0, spanbridge.estimated=true}
     * +620ms range done {count=3, spanbridge.step.duration_ms=600}
   * +725ms Writing http response done {spanbridge.step.duration_ms=100}
 "#,
@@ -129,6 +129,22 @@ fn whole_blocks_in_one_record() {
   * +558ms Txn call completed {spanbridge.step.duration_ms=557}
 "#,
     );
+}
+
+#[test]
+fn json_that_a_runtime_has_split() {
+    let whole = std::fs::read_to_string(log("klog-json.log")).unwrap();
+    let line = whole.lines().nth(1).unwrap();
+    let (first, rest) = line.split_at(line.find("\"msg\"").unwrap() + 30);
+    let parts = [(first, "P"), (&rest[..100], "P"), (&rest[100..], "F")];
+    let text: String = parts
+        .iter()
+        .map(|(part, tag)| format!("2025-03-10T11:12:15.4215Z stderr {tag} {part}\n"))
+        .collect();
+    let ran = import_from(&["-t", "tree", "--strict", "-"], text.as_bytes());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stdout.contains("    * +558ms Txn call completed"), "{}", ran.stdout);
+    assert!(ran.stdout.starts_with("2025-03-10T11:12:14.863Z Update 557ms"), "{}", ran.stdout);
 }
 
 #[test]
