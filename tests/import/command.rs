@@ -38,8 +38,15 @@ pub(crate) fn import(args: &[&str]) -> Ran {
 
 /// The same with this on its standard input.
 pub(crate) fn import_from(args: &[&str], input: &[u8]) -> Ran {
-    let mut child =
-        spanbridge().args(args).stdin(Stdio::piped()).spawn().expect("the binary starts");
+    let mut command = spanbridge();
+    command.args(args);
+    run_with_input(command, input)
+}
+
+/// Runs any command with this on its standard input.
+pub(crate) fn run_with_input(mut command: Command, input: &[u8]) -> Ran {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary starts");
     let mut stdin = child.stdin.take().expect("it is piped");
     let input = input.to_vec();
     let writer = std::thread::spawn(move || {

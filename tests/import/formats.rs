@@ -58,6 +58,21 @@ fn zeros_for_seconds_are_worked_out() {
 }
 
 #[test]
+fn zeros_for_the_seconds_of_the_start_are_worked_out_from_the_header() {
+    check(
+        "klog-2020-zero-seconds.log",
+        r#"
+2020-06-09T16:26:38.300Z Schedule 681ms {pod="nginx", spanbridge.trace_number=1178003433, spanbridge.estimated=true}
+  * +100ms Snapshot taken {spanbridge.step.duration_ms=100, spanbridge.estimated=true}
+  * +155ms Filtered {nodes=200, spanbridge.step.duration_ms=55, spanbridge.estimated=true}
+  +336ms Score 345ms {plugin="spread", spanbridge.estimated=true}
+    * +446ms Normalised {spanbridge.step.duration_ms=110, spanbridge.estimated=true}
+  * +481ms Selected {spanbridge.step.duration_ms=-200, spanbridge.estimated=true}
+"#,
+    );
+}
+
+#[test]
 fn nested_traces_end_when_the_next_step_began_if_that_can_be() {
     // Upstream counts nested traces until the block is written. Here nothing tells how long it
     // really was: the step after them took 50 ms, but then `Txn` would have ended before its parent.

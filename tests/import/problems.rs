@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::command::{Ran, import, import_from, log, without_place};
+use crate::command::{Ran, import, import_from, log, run_with_input, without_place};
 
 fn reported(ran: &Ran) -> Vec<u64> {
     let lines = ran.stderr.lines().filter_map(|line| {
@@ -103,6 +103,32 @@ fn too_many_unfinished_blocks_are_told_of_and_still_imported() {
     assert_eq!(ran.stdout.lines().count(), 10, "{}", ran.stderr);
     assert!(ran.stderr.contains("more than 4 blocks are unfinished"), "{}", ran.stderr);
     assert!(ran.stderr.contains("blocks given up for want of room"), "{}", ran.stderr);
+}
+
+/// 60 MB of blocks that never end, in a process that may not have 40 MB.
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_is_bounded_whatever_is_unfinished() {
+    let padding = "x".repeat(1_000);
+    let mut text = String::new();
+    for number in 0..60_000 {
+        let _ = writeln!(
+            text,
+            "Trace[{number}]: \"x\" k:{padding} (10-Mar-2025 11:12:14.000) (total time: 5ms):"
+        );
+    }
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -d 40000 && exec \"$0\" \"$@\""]).args([
+        env!("CARGO_BIN_EXE_spanbridge"),
+        "import",
+        "-t",
+        "tree",
+        "-qq",
+        "-",
+    ]);
+    let ran = run_with_input(limited, text.as_bytes());
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    assert_eq!(ran.stdout.lines().count(), 60_000);
 }
 
 #[test]
