@@ -8,7 +8,7 @@ use crate::import::TimeZone;
 
 /// Turns the timings that services have written already into OpenTelemetry traces.
 #[derive(Debug, Parser)]
-#[command(name = "spanbridge", version, about, max_term_width = 100)]
+#[command(name = "spanbridge", version, about)]
 pub(super) struct Args {
     #[command(subcommand)]
     pub(super) command: Command,
