@@ -89,6 +89,9 @@ impl Item {
     }
 }
 
+/// What nested traces are indented by: a space for each level, or what an editor made of it.
+const BLANKS: [char; 2] = [' ', '\t'];
+
 /// Reads the text that follows `Trace[n]: `, or `Trace ` in the oldest format.
 pub(super) fn parse(text: &str) -> Option<Line> {
     let text = text.trim_end();
@@ -159,7 +162,7 @@ fn bracketed_duration(text: &str) -> Option<(Nanos, &str)> {
 }
 
 fn clock(text: &str) -> Option<Item> {
-    let unindented = text.trim_start_matches(' ');
+    let unindented = text.trim_start_matches(BLANKS);
     let indent = text.len() - unindented.len();
     let (is_nested, rest) = match unindented.strip_prefix('[') {
         Some(rest) => (true, rest),
@@ -190,7 +193,7 @@ fn clock(text: &str) -> Option<Item> {
 /// Whether the text is a line whose end may follow on the next lines: a value with a line break,
 /// which nothing escapes.
 pub(super) fn may_continue(text: &str) -> bool {
-    let start = text.trim_start_matches(' ');
+    let start = text.trim_start_matches(BLANKS);
     ["---\"", "[\"", "\""].iter().any(|prefix| start.starts_with(prefix))
 }
 
@@ -261,6 +264,9 @@ mod tests {
             (is_nested, indent, took, is_unfinished, closes),
             (true, 2, 706 * MILLISECOND, true, 2)
         );
+
+        let item = step("\t---\"step\" 5ms (07:30:00.143)");
+        assert!(matches!(item.kind, ItemKind::Clock { indent: 1, .. }));
 
         let item = step(r#"---"step3" -200ms (16:26:00.781)"#);
         assert!(matches!(item.kind, ItemKind::Clock { took: -200_000_000, is_nested: false, .. }));

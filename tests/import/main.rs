@@ -3,6 +3,7 @@
 mod command;
 mod delivery;
 mod formats;
+mod printed;
 mod problems;
 #[path = "../support/mod.rs"]
 mod support;
