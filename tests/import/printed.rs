@@ -40,8 +40,8 @@ fn a_trace_is_imported_with_the_ids_of_its_live_span() {
     let exporter = InMemorySpanExporter::default();
     let (layer, guard) = spanbridge::layer().with_exporter(exporter.clone()).build();
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
-        let mut trace = Trace::new("List", fields!["url" => "/api/v1/pods", "limit" => 500]);
-        let mut nested = trace.nest("List etcd3", fields!["key" => "/pods"]);
+        let trace = Trace::new("List", fields!["url" => "/api/v1/pods", "limit" => 500]);
+        let nested = trace.nest("List etcd3", fields!["key" => "/pods"]);
         nested.step("range done", fields!["count" => 3]);
         nested.log();
         trace.step("Writing http response done", fields![]);
