@@ -46,6 +46,11 @@ test-one NAME:
 collector:
     .ci/go-peers
 
+# The golden files of `legacy` against the real k8s.io packages; `just golden update` writes them
+[group('test')]
+golden *MODE:
+    .ci/golden {{ MODE }}
+
 # KEP-647's story, with and without an SDK in the webhook
 [group('test')]
 demo:

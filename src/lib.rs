@@ -4,6 +4,8 @@
 //!   thread of its own hands them to an exporter: [`init`] from a configuration, [`layer()`] by hand.
 //! * `ServerTracing`, middleware for actix-web, continues or starts the trace of each incoming
 //!   request; `ClientTracing`, a hook for awc, passes it on with each outgoing one.
+//! * [`legacy`] is for code that times itself as `k8s.io/utils/trace` does: one call for the log of
+//!   slow operations and for the trace.
 //! * [`SpanExt`] is what application code does with its span beyond `tracing`'s own means.
 //!
 //! It is off by default: without a configuration nothing is recorded or sent, and trace context is

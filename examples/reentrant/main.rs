@@ -10,9 +10,9 @@
 //! the API server asks the webhook; the webhook lists the namespace in the API server before it
 //! says yes.
 //!
-//! You should see one tree of seven spans: the create, the call to the webhook, the webhook's own
-//! span, its call back, the list that this is for the API server, and the two storage operations.
-//! With `--webhook-without-sdk` the webhook passes on the trace context and exports nothing: five
+//! You should see one tree of eight spans: the create, the call to the webhook, the webhook's own
+//! span, the `legacy::Trace` in its handler, its call back, the list that this is for the API server,
+//! and the two storage operations; and the text that the trace is in the webhook's log. With `--webhook-without-sdk` the webhook passes on the trace context and exports nothing: five
 //! spans, and the list hangs directly on the API server's own call. `--all-verbs` adds a trace each
 //! for list, get, update, patch and delete; `--json` prints spans as JSON lines.
 
@@ -141,9 +141,8 @@ fn tell(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let expected = expected(flags);
     let spans = collect(&receiver, &expected, &mut roles, deadline)?;
     let [webhook, apiserver] = roles;
-    for role in [apiserver, webhook] {
-        role.stop(deadline)?;
-    }
+    apiserver.stop(deadline)?;
+    let text = webhook.stop(deadline)?;
 
     let mut out = String::new();
     if flags.json {
@@ -155,6 +154,7 @@ fn tell(flags: &Flags) -> Result<(), Box<dyn Error>> {
         for tree in SpanTree::all(&spans) {
             out += &format!("\n{tree}");
         }
+        out += &format!("\nThe webhook's log:\n\n{text}");
         out += explanation(flags.webhook_without_sdk);
     }
     match io::stdout().lock().write_all(out.as_bytes()) {

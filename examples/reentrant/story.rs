@@ -34,7 +34,8 @@ impl ExpectedTrace {
         let mut caller = spans.add("POST", SpanKind::Client, "apiserver", Some(create));
         if webhook_exports {
             let admit = spans.add("POST /admit", SpanKind::Server, "webhook", Some(caller));
-            caller = spans.add("GET", SpanKind::Client, "webhook", Some(admit));
+            let timed = spans.add("Admit", SpanKind::Internal, "webhook", Some(admit));
+            caller = spans.add("GET", SpanKind::Client, "webhook", Some(timed));
         }
         let list =
             spans.add(&format!("GET {COLLECTION}"), SpanKind::Server, "apiserver", Some(caller));

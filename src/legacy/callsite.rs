@@ -6,6 +6,7 @@ use std::error::Error;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::Status;
 use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
+use tracing::subscriber::NoSubscriber;
 use tracing::{Level, Span, dispatcher};
 use tracing_core::callsite::DefaultCallsite;
 use tracing_core::field::{FieldSet, Value};
@@ -47,7 +48,9 @@ pub(super) fn span(name: &str, parent: Option<&Span>) -> Option<Span> {
         Some(parent) => Span::child_of(parent, &METADATA, &values),
         None => Span::new(&METADATA, &values),
     };
-    (!span.is_disabled()).then_some(span)
+    // A callsite that every subscriber wants is not asked about where a thread has none.
+    let is_somebodys = span.with_subscriber(|(_, dispatch)| !dispatch.is::<NoSubscriber>());
+    is_somebodys.unwrap_or(false).then_some(span)
 }
 
 /// Gives a span the fields that its trace was started with.
@@ -58,16 +61,15 @@ pub(super) fn set_attributes(span: Option<&Span>, fields: &FieldList) {
     }
 }
 
-/// The attributes of the event that an error is, and the fields given with it.
+/// The attributes of the event that an error is, after the fields given with it.
 pub(super) fn exception<E: Error + ?Sized>(error: &E, fields: &FieldList) -> Vec<KeyValue> {
-    let mut attributes = Vec::with_capacity(2);
+    let mut attributes = fields.attributes();
     let name = type_name::<E>();
     // Of a trait object the type is not known.
     if !name.starts_with("dyn ") {
         attributes.push(KeyValue::new("exception.type", name));
     }
     attributes.push(KeyValue::new(MESSAGE, error.to_string()));
-    attributes.extend(fields.attributes());
     attributes
 }
 

@@ -1,22 +1,26 @@
 //! What time it is. Tests set it.
 
-use std::time::{Instant, SystemTime};
+#[cfg(test)]
+pub(super) use self::paused::{Paused, now, wall};
+#[cfg(not(test))]
+pub(super) use self::real::{now, wall};
 
 #[cfg(not(test))]
-pub(super) fn now() -> Instant {
-    Instant::now()
-}
+mod real {
+    use std::time::{Instant, SystemTime};
 
-#[cfg(not(test))]
-pub(super) fn wall() -> SystemTime {
-    SystemTime::now()
+    #[inline]
+    pub(in crate::legacy) fn now() -> Instant {
+        Instant::now()
+    }
+
+    pub(in crate::legacy) fn wall() -> SystemTime {
+        SystemTime::now()
+    }
 }
 
 #[cfg(test)]
-pub(super) use self::fake::{Paused, now, wall};
-
-#[cfg(test)]
-mod fake {
+mod paused {
     use std::cell::Cell;
     use std::sync::LazyLock;
     use std::time::{Duration, Instant, SystemTime};

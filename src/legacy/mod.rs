@@ -65,17 +65,19 @@ mod callsite;
 mod clock;
 pub mod component_base;
 mod field;
-#[allow(dead_code, reason = "its users follow")]
 pub(crate) mod go;
+#[cfg(all(test, feature = "testing"))]
+mod golden_tests;
 mod kept;
 mod klog;
 mod node;
 mod scope;
-#[allow(dead_code, reason = "its users follow")]
 pub(crate) mod text;
 mod text_log;
 mod trace;
 mod tree;
+#[cfg(test)]
+mod upstream_tests;
 
 pub use self::field::{Field, FieldValue, IntoFields, LazyFields};
 pub use self::scope::InTrace;

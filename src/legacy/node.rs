@@ -203,6 +203,11 @@ pub(super) enum LogRef {
 }
 
 impl LogRef {
+    /// The log that a root started here and now has.
+    pub(super) fn current() -> Self {
+        TextLog::scoped().map_or(Self::Installed, Self::Given)
+    }
+
     pub(super) fn get(&self) -> &TextLog {
         match self {
             Self::Given(log) => log,

@@ -1,11 +1,12 @@
 //! Where the text goes, and what is in it.
 
+use std::cell::RefCell;
 use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::Write;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use tracing::Level;
@@ -78,6 +79,12 @@ impl Default for Settings {
     }
 }
 
+thread_local! {
+    static SCOPED: RefCell<Option<TextLog>> = const { RefCell::new(None) };
+}
+
+/// Whether any thread ever had one, which spares a service the look.
+static IS_SCOPED: AtomicBool = AtomicBool::new(false);
 static INSTALLED: OnceLock<TextLog> = OnceLock::new();
 static DEFAULT: LazyLock<TextLog> = LazyLock::new(|| TextLog::builder().build());
 
@@ -92,6 +99,17 @@ impl TextLog {
     /// # Errors
     ///
     /// Fails if there is one already. It stays.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use spanbridge::legacy::TextLog;
+    ///
+    /// let text_log = TextLog::builder().with_verbosity(4).build();
+    /// text_log.install()?;
+    /// assert!(text_log.install().is_err());
+    /// # Ok::<_, spanbridge::legacy::AlreadyInstalledError>(())
+    /// ```
     pub fn install(&self) -> Result<(), AlreadyInstalledError> {
         INSTALLED.set(self.clone()).map_err(|_| AlreadyInstalledError(()))
     }
@@ -107,6 +125,59 @@ impl TextLog {
     /// How much is printed; see [`set_verbosity`](Self::set_verbosity).
     pub fn verbosity(&self) -> u8 {
         self.0.verbosity.load(Ordering::Relaxed)
+    }
+
+    /// Runs `f` with this as the log of the roots that it starts on this thread, in place of the
+    /// process's: for tests.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{self, Write};
+    /// use std::sync::{Arc, Mutex};
+    /// use std::time::Duration;
+    /// use spanbridge::legacy::{TextLog, Trace, fields};
+    ///
+    /// #[derive(Clone, Default)]
+    /// struct Captured(Arc<Mutex<Vec<u8>>>);
+    ///
+    /// impl Write for Captured {
+    ///     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    ///         self.0.lock().unwrap().write(bytes)
+    ///     }
+    ///
+    ///     fn flush(&mut self) -> io::Result<()> {
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let captured = Captured::default();
+    /// let writer = captured.clone();
+    /// let text_log = TextLog::builder().with_writer(move || writer.clone()).build();
+    /// text_log.in_scope(|| Trace::new("List", fields![]).log_if_long(Duration::ZERO));
+    /// let text = String::from_utf8(captured.0.lock().unwrap().clone())?;
+    /// assert!(text.contains("]: \"List\" ("));
+    /// # Ok::<_, std::string::FromUtf8Error>(())
+    /// ```
+    pub fn in_scope<R>(&self, f: impl FnOnce() -> R) -> R {
+        struct Restore(Option<TextLog>);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                let _ = SCOPED.try_with(|scoped| scoped.replace(self.0.take()));
+            }
+        }
+        IS_SCOPED.store(true, Ordering::Relaxed);
+        let before = SCOPED.try_with(|scoped| scoped.replace(Some(self.clone())));
+        let _restore = Restore(before.ok().flatten());
+        f()
+    }
+
+    /// The log of the [`in_scope`](Self::in_scope) that this thread is in.
+    pub(super) fn scoped() -> Option<Self> {
+        if !IS_SCOPED.load(Ordering::Relaxed) {
+            return None;
+        }
+        SCOPED.try_with(|scoped| scoped.borrow().clone()).ok().flatten()
     }
 
     pub(super) fn installed() -> &'static Self {

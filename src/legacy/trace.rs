@@ -69,7 +69,7 @@ impl Trace {
     /// Starts a root trace. Its span is a child of the thread's current one.
     #[track_caller]
     pub fn new(name: impl Into<Cow<'static, str>>, fields: impl IntoFields) -> Self {
-        Self::root(LogRef::Installed, name.into(), fields, SpanParent::Current)
+        Self::root(LogRef::current(), name.into(), fields, SpanParent::Current)
     }
 
     /// Starts a root trace whose text goes to `text_log`, and not to the process's.
@@ -245,7 +245,7 @@ impl Trace {
         let (text, above) = match &self.handle {
             Handle::Absent => {
                 let parent = parent.unwrap_or(SpanParent::Current);
-                return Self::root(LogRef::Installed, name, fields, parent);
+                return Self::root(LogRef::current(), name, fields, parent);
             }
             Handle::Off => (None, None),
             Handle::On(node) => (node.text(), node.span()),

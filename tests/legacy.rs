@@ -1,0 +1,550 @@
+//! `spanbridge::legacy`: what its users see of spans, text, and the current trace.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use opentelemetry::trace::{SpanId, TraceContextExt as _};
+use opentelemetry_sdk::trace::Sampler;
+use spanbridge::SpanExt as _;
+use spanbridge::legacy::{
+    AlreadyInstalledError, Field, InTrace, TextLog, TextLogBuilder, Trace, component_base, fields,
+};
+use spanbridge::testing::InMemory;
+use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::prelude::*;
+
+const NO_TIME: Duration = Duration::ZERO;
+const LONG: Duration = Duration::from_secs(3600);
+
+#[derive(Clone, Debug, Default)]
+struct Out(Arc<Mutex<Vec<u8>>>);
+
+impl Out {
+    fn builder(&self) -> TextLogBuilder {
+        let writer = self.clone();
+        TextLog::builder().with_header(false).with_writer(move || writer.clone())
+    }
+
+    fn log(&self) -> TextLog {
+        self.builder().build()
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl io::Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn silent() -> TextLog {
+    TextLog::builder().with_verbosity(0).build()
+}
+
+/// What `f` makes of spans, as a tree.
+fn spans(f: impl FnOnce()) -> String {
+    let (memory, layer) = InMemory::new();
+    let subscriber = tracing_subscriber::registry().with(layer);
+    tracing::subscriber::with_default(subscriber, || silent().in_scope(f));
+    memory.tree()
+}
+
+#[test]
+fn a_trace_is_a_span_with_events_and_children() {
+    let tree = spans(|| {
+        let _request = tracing::info_span!("request").entered();
+        let trace = Trace::new("List", fields!["url" => "/pods", "limit" => 500, "watch" => false]);
+        trace.step("listed from storage", fields!["count" => 3_usize]);
+        let nested = trace.nest("encode", fields!["ratio" => 0.5]);
+        nested.log_if_long(LONG);
+        trace.step("done", fields![]);
+        trace.log_if_long(LONG);
+    });
+    let expected = "\
+request
+  List {url=\"/pods\", limit=500, watch=false}
+    * listed from storage {count=3}
+    * done
+    encode {ratio=0.5}
+";
+    assert_eq!(tree, expected);
+}
+
+#[test]
+fn a_span_ends_when_its_trace_is_logged() {
+    let (memory, layer) = InMemory::new();
+    let subscriber = tracing_subscriber::registry().with(layer);
+    tracing::subscriber::with_default(subscriber, || {
+        let trace = Trace::new_in(&silent(), "List", fields![]);
+        trace.in_scope(|| trace.step("in scope", fields![]));
+        assert_eq!(memory.tree(), "");
+        trace.log();
+        assert_eq!(memory.tree(), "List\n  * in scope\n");
+        trace.step("too late for the span", fields![]);
+        trace.log();
+    });
+    assert_eq!(memory.tree(), "List\n  * in scope\n");
+}
+
+#[test]
+fn a_span_lasts_longer_than_the_scopes_it_was_entered_for() {
+    let (memory, layer) = InMemory::new();
+    let subscriber = tracing_subscriber::registry().with(layer);
+    tracing::subscriber::with_default(subscriber, || {
+        let trace = Trace::new_in(&silent(), "List", fields![]);
+        trace.in_scope(|| {});
+        let later = trace.nest("later", fields![]);
+        later.log();
+        trace.log();
+    });
+    let spans = memory.spans();
+    let end = |name: &str| spans.iter().find(|span| span.name == name).unwrap().end_time;
+    assert!(end("List") >= end("later"));
+}
+
+#[test]
+fn code_within_a_trace_belongs_to_its_span() {
+    let tree = spans(|| {
+        let trace = Trace::new("List", fields![]);
+        trace.in_scope(|| {
+            tracing::info!("an event");
+            tracing::info_span!("storage").in_scope(|| {});
+        });
+    });
+    assert_eq!(tree, "List\n  * an event\n  storage\n");
+}
+
+#[test]
+fn an_error_is_an_exception_a_status_and_a_step() {
+    let out = Out::default();
+    let (memory, layer) = InMemory::new();
+    let subscriber = tracing_subscriber::registry().with(layer);
+    tracing::subscriber::with_default(subscriber, || {
+        let trace = Trace::new_in(&out.log(), "Create", fields![]);
+        let error = "x".parse::<u8>().unwrap_err();
+        trace.record_error(&error, fields!["attempt" => 2]);
+        // Too short for its share, were it a step.
+        trace.step("short", fields![]);
+        std::thread::sleep(Duration::from_millis(20));
+        trace.log_if_long(Duration::from_millis(20));
+    });
+    let expected = "\
+Create error(invalid digit found in string)
+  * exception {attempt=2, exception.type=\"core::num::error::ParseIntError\", exception.message=\"invalid digit found in string\"}
+  * short
+";
+    assert_eq!(memory.tree(), expected);
+    let text = out.text();
+    assert!(text.contains("---\"exception\" attempt:2,exception.type:"), "{text}");
+    assert!(text.contains("exception.message:invalid digit found in string 0ms"), "{text}");
+    assert!(!text.contains("short"), "{text}");
+}
+
+#[test]
+fn bridge_feeds_span_and_text() {
+    let out = Out::default();
+    let (memory, layer) = InMemory::new();
+    let subscriber = tracing_subscriber::registry().with(layer);
+    let create = |error: &str| {
+        let span = component_base::start("Create", fields!["verb" => "POST"]);
+        span.in_scope(|| {
+            let decode = component_base::start("decode", [Field::new("len", 7)]);
+            decode.add_event("read", [opentelemetry::KeyValue::new("bytes", 7)]);
+            decode.end(NO_TIME);
+            let span = component_base::span_from_context();
+            span.record_error(&io::Error::other(error.to_owned()), fields![]);
+        });
+        span.end(NO_TIME);
+    };
+    tracing::subscriber::with_default(subscriber, || {
+        out.log().in_scope(|| {
+            create("outside");
+            tracing::info_span!("request").in_scope(|| create("inside"));
+        });
+    });
+    let expected = "\
+request
+  Create error(inside) {verb=\"POST\"}
+    * exception {exception.type=\"std::io::error::Error\", exception.message=\"inside\"}
+    decode {len=7}
+      * read {bytes=7}
+";
+    assert_eq!(memory.tree(), expected, "a span only where there is one already");
+    let text = out.text();
+    assert_eq!(text.matches("\"Create\" verb:POST (").count(), 2, "the text always: {text}");
+    assert_eq!(text.matches("[\"decode\" len:7 ").count(), 2, "{text}");
+    assert_eq!(text.matches("---\"read\" bytes:7 ").count(), 2, "{text}");
+    assert!(text.contains("exception.message:outside"), "{text}");
+}
+
+#[test]
+fn bridge_adds_to_the_innermost_span() {
+    let tree = spans(|| {
+        let _request = tracing::info_span!("request").entered();
+        let span = component_base::start("Create", fields![]);
+        span.in_scope(|| {
+            let _inner = tracing::info_span!("inner").entered();
+            component_base::span_from_context().add_event("here", fields![]);
+        });
+    });
+    assert_eq!(tree, "request\n  Create\n    inner\n      * here\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_current_trace_follows_each_task() {
+    let out = Out::default();
+    let log = out.log();
+    let mut tasks = Vec::new();
+    for task in 0..16 {
+        let trace = Trace::new_in(&log, format!("task {task}"), fields![]);
+        tasks.push(tokio::spawn(async move {
+            let steps = async {
+                for step in 0..16 {
+                    Trace::current().step(format!("step {step} of {task}."), fields![]);
+                    tokio::task::yield_now().await;
+                }
+            };
+            trace.in_future(steps).await;
+            let nobody = Trace::current();
+            nobody.step("lost", fields![]);
+            trace.log();
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let text = out.text();
+    let blocks: Vec<&str> = text.split_inclusive("] END\n").collect();
+    assert_eq!(blocks.len(), 16);
+    for task in 0..16 {
+        let name = format!("]: \"task {task}\" (");
+        let block = blocks.iter().find(|block| block.contains(&name)).unwrap();
+        assert_eq!(block.matches("---\"").count(), 16, "{block}");
+        assert_eq!(block.matches(&format!(" of {task}.\"")).count(), 16, "{block}");
+    }
+}
+
+#[test]
+fn without_a_current_trace_nothing_breaks() {
+    let current = Trace::current();
+    current.step("nobody listens", fields![]);
+    current.record_error(&fmt::Error, fields![]);
+    current.log_if_long(NO_TIME);
+    assert_eq!(current.total_time(), NO_TIME);
+    let out = Out::default();
+    out.log().in_scope(|| current.nest("root", fields![]).log());
+    assert!(out.text().contains("]: \"root\" ("), "{}", out.text());
+}
+
+#[test]
+fn everything_can_be_used_from_any_thread() {
+    fn is_sendable<T: Send + Sync + 'static>() {}
+    is_sendable::<Trace>();
+    is_sendable::<component_base::Span>();
+    is_sendable::<Field>();
+    is_sendable::<TextLog>();
+    is_sendable::<InTrace<std::future::Ready<()>>>();
+    is_sendable::<AlreadyInstalledError>();
+}
+
+#[test]
+fn where_nothing_is_wanted_nothing_is_made() {
+    let evaluated = Cell::new(0);
+    let value = || {
+        evaluated.set(evaluated.get() + 1);
+        "x".repeat(100)
+    };
+    let log = silent();
+    let allocations = allocation_counter::measure(|| {
+        let trace = Trace::new_in(&log, "List", fields!["k" => value()]);
+        trace.step("step", fields!["k" => value()]);
+        let nested = trace.nest("nested", fields!["k" => value()]);
+        nested.in_scope(|| Trace::current().step("inner", fields!["k" => value()]));
+        trace.log_if_long(NO_TIME);
+    });
+    assert_eq!(allocations.count_total, 0);
+    assert_eq!(evaluated.get(), 0);
+}
+
+#[test]
+fn fields_are_formatted_only_if_printed() {
+    #[derive(Clone)]
+    struct Counted(Arc<AtomicUsize>);
+    impl fmt::Display for Counted {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            f.write_str("shown")
+        }
+    }
+    let out = Out::default();
+    let counted = Counted(Arc::default());
+    let trace = |threshold| {
+        let trace = Trace::new_in(&out.log(), "List", fields!["a" => %counted.clone()]);
+        trace.step("step", fields!["b" => %counted.clone()]);
+        trace.log_if_long(threshold);
+        counted.0.load(Ordering::Relaxed)
+    };
+    assert_eq!(trace(LONG), 0);
+    assert_eq!(trace(NO_TIME), 2);
+    assert!(out.text().contains("\"List\" a:shown ("), "{}", out.text());
+}
+
+#[test]
+fn text_is_an_event_of_no_span_where_no_writer_is_given() {
+    let out = Out::default();
+    let writer = out.clone();
+    let (memory, layer) = InMemory::new();
+    let fmt = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .without_time()
+        .with_writer(move || writer.clone());
+    let subscriber = tracing_subscriber::registry().with(layer).with(fmt);
+    tracing::subscriber::with_default(subscriber, || {
+        let _request = tracing::info_span!("request").entered();
+        drop(Trace::new("List", fields!["limit" => 5]).log_on_drop(NO_TIME));
+    });
+    let text = out.text();
+    assert!(text.starts_with(" INFO spanbridge::legacy::text: Trace["), "{text}");
+    assert!(text.contains("]: \"List\" limit:5 (") && text.ends_with("] END\n"), "{text}");
+    assert_eq!(memory.tree(), "request\n  List {limit=5}\n");
+}
+
+#[test]
+fn text_and_spans_are_filtered_by_their_targets() {
+    for (directives, has_text, has_span) in [
+        ("info", true, true),
+        ("warn", false, false),
+        ("info,spanbridge::legacy::text=off", false, true),
+        ("spanbridge::legacy::text=info", true, false),
+    ] {
+        let out = Out::default();
+        let writer = out.clone();
+        let (memory, layer) = InMemory::new();
+        let subscriber = tracing_subscriber::registry()
+            .with(EnvFilter::new(directives))
+            .with(layer)
+            .with(tracing_subscriber::fmt::layer().with_writer(move || writer.clone()));
+        tracing::subscriber::with_default(subscriber, || {
+            Trace::new("List", fields![]).log();
+        });
+        assert_eq!(!out.text().is_empty(), has_text, "{directives}: {}", out.text());
+        assert_eq!(!memory.tree().is_empty(), has_span, "{directives}");
+    }
+}
+
+#[test]
+fn a_block_names_the_span_that_stands_for_it() {
+    let out = Out::default();
+    let (memory, layer) = InMemory::new();
+    let subscriber = tracing_subscriber::registry().with(layer);
+    tracing::subscriber::with_default(subscriber, || {
+        let log = out.builder().with_ids(true).build();
+        let trace = Trace::new_in(&log, "fast", fields![]);
+        trace.nest("slow", fields!["k" => 1]).log_if_long(NO_TIME);
+        trace.log_if_long(LONG);
+    });
+    let spans = memory.spans();
+    let slow = spans.iter().find(|span| span.name == "slow").unwrap();
+    let context = &slow.span_context;
+    let ids = format!("k:1,trace_id:{},span_id:{} (", context.trace_id(), context.span_id());
+    assert!(out.text().contains(&format!("]: \"slow\" {ids}")), "{ids}: {}", out.text());
+}
+
+#[test]
+fn klogs_header_comes_before_a_block() {
+    let out = Out::default();
+    let log = out.builder().with_header(true).with_utc(true).build();
+    Trace::new_in(&log, "List", fields![]).log();
+    let text = out.text();
+    let line = line!() - 2;
+    let header = format!(" {:>7} legacy.rs:{line}] Trace[", std::process::id());
+    let (time, rest) = text.split_once(&header).unwrap_or_else(|| panic!("{header}: {text}"));
+    assert!(time.starts_with('I') && time.len() == "I1122 07:30:00.123456".len(), "{time}");
+    assert!(!rest.contains("legacy.rs"), "only the first line has one: {text}");
+}
+
+#[test]
+fn a_slow_operation_that_was_not_sampled_is_kept_on_request() {
+    for is_kept in [false, true] {
+        let out = Out::default();
+        // Unsampled unless a parent was sampled, as in Kubernetes.
+        let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOff));
+        let builder = spanbridge::layer().with_location(false).with_target(false);
+        let (memory, layer) = InMemory::with(builder.with_sampler(sampler));
+        let subscriber = tracing_subscriber::registry().with(layer);
+        let ids = tracing::subscriber::with_default(subscriber, || {
+            let log = out.builder().with_unsampled_kept(is_kept).build();
+            Trace::new_in(&log, "fast", fields![]).log_if_long(LONG);
+            let trace = Trace::new_in(&log, "slow", fields![]);
+            let cx = trace.span().unwrap().context();
+            trace.step("step", fields![]);
+            trace.log_if_long(NO_TIME);
+            cx.span().span_context().clone()
+        });
+        assert!(!ids.is_sampled());
+        let spans = memory.spans();
+        if is_kept {
+            let [span] = &spans[..] else { panic!("{}", memory.tree()) };
+            assert_eq!(span.name, "slow");
+            assert_eq!(span.span_context.trace_id(), ids.trace_id());
+            assert_eq!(span.parent_span_id, ids.span_id());
+            assert_ne!(span.parent_span_id, SpanId::INVALID);
+            let text = span.attributes.iter().find(|kv| kv.key.as_str() == "slow_operation.text");
+            assert_eq!(text.unwrap().value.as_str(), out.text().trim_end());
+        } else {
+            assert!(spans.is_empty(), "{}", memory.tree());
+        }
+    }
+}
+
+#[test]
+fn a_sampled_operation_is_not_kept_twice() {
+    let out = Out::default();
+    let (memory, layer) = InMemory::new();
+    let subscriber = tracing_subscriber::registry().with(layer);
+    tracing::subscriber::with_default(subscriber, || {
+        let log = out.builder().with_unsampled_kept(true).build();
+        Trace::new_in(&log, "slow", fields![]).log();
+    });
+    assert_eq!(memory.tree(), "slow\n");
+}
+
+#[test]
+fn a_dropped_trace_ends() {
+    let out = Out::default();
+    let log = out.log();
+    drop(Trace::new_in(&log, "never logged", fields![]));
+    assert_eq!(out.text(), "");
+    {
+        let root = Trace::new_in(&log, "root", fields![]).log_on_drop(NO_TIME);
+        drop(root.nest("dropped", fields![]));
+        drop(root.nest("fast", fields![]).log_on_drop(LONG));
+        std::mem::forget(root.nest("forgotten", fields![]));
+    }
+    let text = out.text();
+    assert!(text.contains("]: \"root\" ("), "{text}");
+    assert!(text.contains("[\"dropped\" 0ms (") && !text.contains("fast"), "{text}");
+    let forgotten = text.lines().find(|line| line.contains("forgotten")).unwrap();
+    assert!(forgotten.ends_with(" (unfinished)]"), "{forgotten}");
+}
+
+#[test]
+fn upstreams_behaviour_can_be_had_exactly() {
+    let out = Out::default();
+    let log = out.builder().with_upstream_exact(true).with_header(true).build();
+    let root = Trace::new_in(&log, "root", fields![]);
+    drop(root.nest("dropped", fields![]));
+    let unfinished = root.nest("unfinished", fields![]);
+    root.record_error(&fmt::Error, fields![]);
+    for _ in 0..10_001 {
+        root.step("step", fields![]);
+    }
+    root.log();
+    drop(unfinished);
+    let text = out.text();
+    assert!(text.contains(" trace.go:236] Trace["), "{}", &text[..200]);
+    assert_eq!(text.matches("---\"step\"").count(), 10_001);
+    for absent in ["dropped", "unfinished", "exception", "left out"] {
+        assert!(!text.contains(absent), "{absent}");
+    }
+}
+
+#[test]
+fn a_handle_ends_nothing_when_it_is_dropped() {
+    let out = Out::default();
+    let trace = Trace::new_in(&out.log(), "root", fields![]).log_on_drop(NO_TIME);
+    let handle = trace.handle();
+    std::thread::spawn(move || handle.step("from another thread", fields![])).join().unwrap();
+    trace.in_scope(|| drop(Trace::current()));
+    assert_eq!(out.text(), "");
+    drop(trace);
+    assert!(out.text().contains("---\"from another thread\""), "{}", out.text());
+}
+
+#[test]
+fn nobody_waits_for_a_slow_writer() {
+    struct Slow(mpsc::Sender<()>, Arc<Mutex<mpsc::Receiver<()>>>);
+    impl io::Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.send(()).unwrap();
+            // Held up until the other thread has done everything there is to do.
+            self.1.lock().unwrap().recv().unwrap();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let (writing, is_writing) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel();
+    let may_go_on = Arc::new(Mutex::new(may_go_on));
+    let log = TextLog::builder()
+        .with_writer(move || Slow(writing.clone(), Arc::clone(&may_go_on)))
+        .build();
+    let trace = Trace::new_in(&log, "root", fields![]);
+    std::thread::scope(|scope| {
+        scope.spawn(|| trace.log());
+        is_writing.recv().unwrap();
+        trace.step("meanwhile", fields![]);
+        let nested = trace.nest("meanwhile", fields![]);
+        nested.step("below", fields![]);
+        nested.log();
+        go_on.send(()).unwrap();
+    });
+}
+
+#[test]
+fn what_a_trace_keeps_is_bounded() {
+    let out = Out::default();
+    let trace = Trace::new_in(&out.log(), "root", fields![]);
+    for _ in 0..10_003 {
+        trace.step("step", fields![]);
+    }
+    let nested = trace.nest("nested", fields![]);
+    nested.step("below", fields![]);
+    nested.log();
+    trace.log();
+    let text = out.text();
+    assert_eq!(text.matches("---\"step\"").count(), 10_000);
+    assert!(text.contains("---\"5 more left out: a trace keeps 10000\" "), "{}", out.text());
+    assert!(!text.contains("nested"), "it was left out");
+}
+
+#[cfg(feature = "tracing-opentelemetry")]
+#[test]
+fn spans_reach_tracing_opentelemetrys_layer_too() {
+    use opentelemetry::trace::{Status, TracerProvider as _};
+    use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
+
+    let exporter = InMemorySpanExporter::default();
+    let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
+    let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        let trace = Trace::new_in(&silent(), "List", fields!["limit" => 5]);
+        trace.step("step", fields!["count" => 3]);
+        trace.nest("nested", fields![]).log();
+        trace.record_error(&fmt::Error, fields![]);
+        trace.log();
+    });
+    let spans = exporter.get_finished_spans().unwrap();
+    let names: Vec<_> = spans.iter().map(|span| &*span.name).collect();
+    assert_eq!(names, ["nested", "List"]);
+    assert_eq!(spans[0].parent_span_id, spans[1].span_context.span_id());
+    let limit = spans[1].attributes.iter().find(|kv| kv.key.as_str() == "limit").unwrap();
+    assert_eq!(limit.value, 5_i64.into());
+    let events: Vec<_> = spans[1].events.iter().map(|event| &*event.name).collect();
+    assert_eq!(events, ["step", "exception"]);
+    assert!(matches!(spans[1].status, Status::Error { .. }), "{:?}", spans[1].status);
+}
