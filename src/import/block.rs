@@ -1,4 +1,4 @@
-//! Lines -> blocks: which line belongs to which, when a block is complete, and what is wrong with it.
+//! Lines -> blocks: which line belongs to which, when a block is complete, what is wrong with it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -47,8 +47,8 @@ struct OpenLine {
 const MAX_PARTS: usize = 16 << 20;
 /// How many streams may be within a line at once.
 const MAX_STREAMS: usize = 256;
-/// What does not go on within this many lines is not waited for: each line that is looked at for its
-/// sake costs time.
+/// What does not go on within this many lines is not waited for, since each line that is looked at
+/// for its sake costs time.
 const MAX_WAIT: u32 = 10_000;
 /// A value with more line breaks than this is taken for a damaged line.
 const MAX_BREAKS: usize = 64;

@@ -1,9 +1,10 @@
 //! Logs that services have written already -> spans.
 //!
-//! Kubernetes components, and others that use `k8s.io/utils/trace` or a port of it, print slow
-//! operations as blocks of text. An [`Importer`] finds them in whatever else the log holds, in all formats since 2015, wrapped by container
-//! runtimes, journald or JSON loggers or not, packed by gzip or not. Each block becomes a trace:
-//! steps are events, nested traces are child spans, fields are attributes.
+//! Kubernetes components, and others that use `k8s.io/utils/trace` or a port of it such as
+//! [`legacy`](crate::legacy), print slow operations as blocks of text. An [`Importer`] finds them in
+//! whatever else the log holds, in all formats since 2015, wrapped by container runtimes, journald
+//! or JSON loggers or not, packed by gzip or not. Each block becomes a trace: steps are events,
+//! nested traces are child spans, fields are attributes.
 //!
 //! Ids are made from what a block says, so that importing a log again gives the same spans. What
 //! cannot be used is told of by file and line, and counted. Memory does not grow with the log.

@@ -1,6 +1,6 @@
 //! Big buffers in, the few lines that matter out.
 //!
-//! Most lines of a log are not looked at: a search for `Trace` skips them, a whole buffer at a time.
+//! Most lines of a log are not looked at: a search for `Trace` skips them, a buffer at a time.
 
 use std::io::{self, BufRead, BufReader, Read};
 
