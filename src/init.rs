@@ -134,7 +134,7 @@ fn build(exporter: &env::Exporter, settings: &Settings) -> Result<Exporter, Stri
 }
 
 /// Who operates a service names it: the variables win over the name that its code gives.
-fn resource(settings: &Settings, default_name: Option<&str>) -> Resource {
+pub(crate) fn resource(settings: &Settings, default_name: Option<&str>) -> Resource {
     let attributes = settings
         .resource_attributes
         .iter()

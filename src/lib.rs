@@ -96,6 +96,7 @@
 //! | `otlp-grpc` | yes | export over OTLP/gRPC |
 //! | `otlp-http` | yes | export over OTLP/HTTP with protobuf bodies |
 //! | `tracing-opentelemetry` | yes | spans of that crate's layer are served where it is installed instead of ours |
+//! | `cli` | no | the command `spanbridge`, and the module `import` that its `import` is made of |
 //! | `testing` | no | the module `testing`: spans in memory, printed as a tree |
 //!
 //! # Links
@@ -106,10 +107,15 @@
 //! [KEP-647]: https://github.com/kubernetes/enhancements/tree/master/keps/sig-instrumentation/647-apiserver-tracing
 //! [OpenTelemetry specification]: https://opentelemetry.io/docs/specs/otel/trace/api/
 
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 #[cfg(feature = "awc")]
 pub mod client;
 pub mod config;
 mod export;
+#[cfg(feature = "cli")]
+pub mod import;
 mod init;
 #[cfg_attr(
     not(all(feature = "actix-web", feature = "awc")),

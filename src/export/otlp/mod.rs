@@ -117,7 +117,16 @@ impl OtlpExporter {
         spans: &EncodedSpans,
         is_urgent: impl Fn() -> bool,
     ) -> Result<Delivered, String> {
-        let request = Bytes::from(self.envelope.around(spans.bytes()));
+        self.send_in(&self.envelope, spans, is_urgent).await
+    }
+
+    async fn send_in(
+        &self,
+        envelope: &Envelope,
+        spans: &EncodedSpans,
+        is_urgent: impl Fn() -> bool,
+    ) -> Result<Delivered, String> {
+        let request = Bytes::from(envelope.around(spans.bytes()));
         let deadline = Instant::now() + self.timeout;
         let mut back_off = BackOff::new();
         loop {
@@ -148,15 +157,21 @@ async fn pause_unless(pause: Duration, is_urgent: impl Fn() -> bool) {
 /// For where spans go to other destinations as well, and so are built for these anyway.
 impl SpanExporter for OtlpExporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let spans = EncodedSpans::from_span_data(&batch);
-        match self.send(&spans, || false).await {
-            Ok(Delivered { rejected: 0, .. }) => Ok(()),
-            Ok(Delivered { rejected, message }) => Err(OTelSdkError::InternalFailure(format!(
-                "{rejected} of {} spans rejected: {message}",
-                batch.len()
-            ))),
-            Err(problem) => Err(OTelSdkError::InternalFailure(problem)),
+        // Mostly all of them are of one scope.
+        for spans in batch.chunk_by(|a, b| a.instrumentation_scope == b.instrumentation_scope) {
+            let mut envelope = self.envelope.clone();
+            envelope.set_scope(&spans[0].instrumentation_scope);
+            let encoded = EncodedSpans::from_span_data(spans);
+            let problem = match self.send_in(&envelope, &encoded, || false).await {
+                Ok(Delivered { rejected: 0, .. }) => continue,
+                Ok(Delivered { rejected, message }) => {
+                    format!("{rejected} of {} spans rejected: {message}", spans.len())
+                }
+                Err(problem) => problem,
+            };
+            return Err(OTelSdkError::InternalFailure(problem));
         }
+        Ok(())
     }
 
     fn set_resource(&mut self, resource: &Resource) {

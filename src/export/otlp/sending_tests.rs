@@ -3,10 +3,11 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use opentelemetry::InstrumentationScope;
 use opentelemetry::trace::{
     SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState,
 };
-use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanExporter, SpanLinks};
 
 use super::{Delivered, EncodedSpans, OtlpExporter};
 use crate::config::Protocol;
@@ -56,8 +57,8 @@ fn exporter(
     OtlpExporter::new(&settings)
 }
 
-fn spans(count: u64) -> EncodedSpans {
-    let span = |id: u64| SpanData {
+fn span(id: u64) -> SpanData {
+    SpanData {
         span_context: SpanContext::new(
             TraceId::from(1),
             SpanId::from(id),
@@ -77,7 +78,10 @@ fn spans(count: u64) -> EncodedSpans {
         links: SpanLinks::default(),
         status: Status::Unset,
         instrumentation_scope: Default::default(),
-    };
+    }
+}
+
+fn spans(count: u64) -> EncodedSpans {
     EncodedSpans::from_span_data(&(1..=count).map(span).collect::<Vec<_>>())
 }
 
@@ -110,6 +114,22 @@ fn spans_arrive_and_requests_are_dressed_as_asked() {
             assert_eq!(receiver.counts().malformed, 0);
         }
     }
+}
+
+#[test]
+fn spans_of_other_exporters_keep_their_scopes() {
+    let runtime = OwnRuntime::new().unwrap();
+    let receiver = OtlpReceiver::grpc();
+    let exporter = exporter(&runtime, Protocol::Grpc, receiver.endpoint(), &[]).unwrap();
+    let of = |id, scope: &'static str| SpanData {
+        instrumentation_scope: InstrumentationScope::builder(scope).build(),
+        ..span(id)
+    };
+    let batch = vec![of(1, "a"), of(2, "a"), of(3, "b")];
+    runtime.block_on(SpanExporter::export(&exporter, batch)).unwrap();
+    let scopes: Vec<_> = receiver.spans().iter().map(|span| span.scope.name.clone()).collect();
+    assert_eq!(scopes, ["a", "a", "b"]);
+    assert_eq!(receiver.counts().requests, 2);
 }
 
 #[test]

@@ -1,0 +1,202 @@
+//! Where spans go.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use opentelemetry::Context;
+use opentelemetry_sdk::trace::SpanData;
+
+use super::args::{Destination, ImportArgs};
+use crate::config::TracingConfig;
+use crate::config::env::EnvSettings;
+use crate::config::settings::Settings;
+use crate::export::StdoutExporter;
+use crate::export::exporter::DynExporter;
+use crate::export::otlp::OtlpExporter;
+use crate::export::worker::{self, OwnRuntime};
+use crate::import;
+
+/// How many spans one request to a collector has at most.
+const BATCH: usize = 512;
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Takes the spans of whole blocks.
+pub(super) enum Sink {
+    /// Trees, on standard output.
+    Tree,
+    Exporter(Box<ExporterSink>),
+}
+
+pub(super) struct ExporterSink {
+    runtime: OwnRuntime,
+    exporter: Box<dyn DynExporter>,
+    batch: Vec<SpanData>,
+    /// Whether nothing is kept back for a larger batch.
+    is_immediate: bool,
+    retries: u32,
+    delivered: u64,
+    /// Why writing to standard output failed, which the exporter only tells as text.
+    write_error: WriteError,
+}
+
+type WriteError = Arc<Mutex<Option<io::Error>>>;
+
+impl Sink {
+    /// The destination that the command line and the environment say, and what was ignored of them.
+    pub(super) fn new(args: &ImportArgs) -> Result<(Self, Vec<String>), String> {
+        if args.to == Destination::Tree {
+            return Ok((Self::Tree, Vec::new()));
+        }
+        let settings = settings(args)?;
+        let runtime = OwnRuntime::new().map_err(|error| format!("no runtime: {error}"))?;
+        let write_error = WriteError::default();
+        let (mut exporter, retries) = match args.to {
+            Destination::Otlp => {
+                let exporter = worker::build_in(&runtime, || OtlpExporter::new(&settings));
+                let exporter =
+                    exporter.map_err(|problem| format!("cannot send spans: {problem}"))?;
+                (Box::new(exporter) as Box<dyn DynExporter>, args.retries)
+            }
+            Destination::Json | Destination::Tree => {
+                let writer = Watched { error: Arc::clone(&write_error) };
+                let exporter = StdoutExporter::with_writer(writer);
+                (Box::new(exporter), 0)
+            }
+        };
+        let default_name = args.service_name.as_deref().unwrap_or("spanbridge-import");
+        exporter.set_resource(&crate::init::resource(&settings, Some(default_name)));
+        let sink = ExporterSink {
+            runtime,
+            exporter,
+            batch: Vec::new(),
+            // Who reads JSON lines may be waiting for them.
+            is_immediate: args.to == Destination::Json,
+            retries,
+            delivered: 0,
+            write_error,
+        };
+        Ok((Self::Exporter(Box::new(sink)), settings.warnings))
+    }
+
+    /// Takes the spans of one block.
+    pub(super) fn take(&mut self, spans: Vec<SpanData>) -> io::Result<()> {
+        match self {
+            Self::Tree => {
+                let mut stdout = io::stdout().lock();
+                stdout.write_all(import::tree(&spans).as_bytes())?;
+                stdout.flush()
+            }
+            Self::Exporter(sink) => sink.take(spans),
+        }
+    }
+
+    /// Delivers what is left.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        match self {
+            Self::Tree => Ok(()),
+            Self::Exporter(sink) => {
+                sink.flush()?;
+                let _entered = sink.runtime.enter();
+                // All was delivered; how an exporter takes its leave changes nothing.
+                let _ = sink.exporter.shutdown();
+                Ok(())
+            }
+        }
+    }
+}
+
+fn settings(args: &ImportArgs) -> Result<Settings, String> {
+    // Flags win over variables.
+    let env = EnvSettings::from_lookup(&|name| match (name, args.protocol, &args.service_name) {
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", Some(protocol), _) => {
+            Some(protocol.name().to_owned())
+        }
+        ("OTEL_SERVICE_NAME", _, Some(name)) => Some(name.clone()),
+        // These are for services that make traces.
+        ("OTEL_TRACES_SAMPLER" | "OTEL_TRACES_EXPORTER" | "OTEL_SDK_DISABLED", _, _) => None,
+        _ => std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()),
+    });
+    let config = args.endpoint.as_ref().map(|endpoint| {
+        let config = TracingConfig::default();
+        if endpoint.starts_with("unix") {
+            config.with_endpoint(endpoint)
+        } else {
+            config.with_url(endpoint)
+        }
+    });
+    Settings::new(config.as_ref(), env).map_err(|error| {
+        let endpoint = args.endpoint.as_deref().unwrap_or_default();
+        format!("--endpoint {endpoint}: {error}")
+    })
+}
+
+impl ExporterSink {
+    fn take(&mut self, spans: Vec<SpanData>) -> io::Result<()> {
+        self.batch.extend(spans);
+        while self.batch.len() >= BATCH {
+            let rest = self.batch.split_off(BATCH);
+            let full = std::mem::replace(&mut self.batch, rest);
+            self.deliver(&full)?;
+        }
+        if self.is_immediate { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let batch = std::mem::take(&mut self.batch);
+        if batch.is_empty() { Ok(()) } else { self.deliver(&batch) }
+    }
+
+    fn deliver(&mut self, batch: &[SpanData]) -> io::Result<()> {
+        let mut pause = FIRST_PAUSE;
+        let mut left = self.retries;
+        loop {
+            let _suppressed = Context::enter_telemetry_suppressed_scope();
+            let error = match self.runtime.block_on(self.exporter.export(batch.to_vec())) {
+                Ok(()) => {
+                    self.delivered += batch.len() as u64;
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            if let Some(error) =
+                self.write_error.lock().unwrap_or_else(PoisonError::into_inner).take()
+            {
+                return Err(error);
+            }
+            if left == 0 {
+                let (spans, before) = (batch.len() + self.batch.len(), self.delivered);
+                return Err(io::Error::other(format!(
+                    "{spans} spans could not be delivered, after {before} that were: {error}"
+                )));
+            }
+            left -= 1;
+            std::thread::sleep(pause);
+            pause *= 2;
+        }
+    }
+}
+
+/// Standard output, remembering why it failed.
+struct Watched {
+    error: WriteError,
+}
+
+impl Watched {
+    fn note<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        result.inspect_err(|error| {
+            let copy = io::Error::new(error.kind(), error.to_string());
+            *self.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(copy);
+        })
+    }
+}
+
+impl Write for Watched {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.note(io::stdout().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.note(io::stdout().flush())
+    }
+}

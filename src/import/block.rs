@@ -1,0 +1,316 @@
+//! Lines -> blocks: which line belongs to which, when a block is complete, what is wrong with it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::line::{First, Format, Item, Line};
+use super::problem::{Problem, ProblemKind};
+use super::text::Nanos;
+use super::time::HeaderTime;
+
+/// Where a line is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) file: Arc<str>,
+    /// From 1.
+    pub(super) line: u64,
+}
+
+/// What is printed for one trace.
+#[derive(Clone, Debug)]
+pub(super) struct Block {
+    /// `None` in the oldest format.
+    pub(super) number: Option<u32>,
+    /// Of the first line that was found.
+    pub(super) place: Place,
+    /// `None` if it was not found.
+    pub(super) first: Option<First>,
+    pub(super) items: Vec<Item>,
+    /// What the last line says, if there is one.
+    pub(super) end: Option<Nanos>,
+    /// When the wrapping says that it was logged.
+    pub(super) logged_at: Option<Nanos>,
+    pub(super) header: Option<HeaderTime>,
+    /// Something of it could not be read or is missing.
+    pub(super) is_incomplete: bool,
+    stream: u64,
+    bytes: usize,
+    /// How many first lines had been seen when this one was.
+    age: u64,
+}
+
+/// A line of a block and what is known of it.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) number: Option<u32>,
+    pub(super) place: Place,
+    pub(super) stream: u64,
+    pub(super) line: Line,
+    pub(super) logged_at: Option<Nanos>,
+    pub(super) header: Option<HeaderTime>,
+    /// How long it is.
+    pub(super) bytes: usize,
+}
+
+/// What is kept of unfinished blocks, all together, besides the limit on their number.
+const MAX_BYTES: usize = 64 << 20;
+/// A block of a format whose last line is optional is complete when this many more have begun:
+/// only lines of different processes mix, and not by more.
+const MIXED: u64 = 64;
+
+/// Blocks that are not finished yet.
+#[derive(Debug)]
+pub(super) struct Assembler {
+    /// By age.
+    open: BTreeMap<u64, Block>,
+    by_number: HashMap<Option<u32>, Vec<u64>>,
+    max_open: usize,
+    bytes: usize,
+    next_key: u64,
+    firsts: u64,
+    pub(super) done: Vec<Block>,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl Assembler {
+    pub(super) fn new(max_open: usize) -> Self {
+        Self {
+            open: BTreeMap::new(),
+            by_number: HashMap::new(),
+            max_open: max_open.max(1),
+            bytes: 0,
+            next_key: 0,
+            firsts: 0,
+            done: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, found: Found) {
+        let key = match &found.line {
+            Line::First(_) => self.begin(&found),
+            Line::Item(_) | Line::End(_) => self.find(&found).unwrap_or_else(|| self.open(&found)),
+        };
+        let Some(block) = self.open.get_mut(&key) else { return };
+        let bytes = found.bytes + size_of::<Item>();
+        block.bytes += bytes;
+        self.bytes += bytes;
+        match found.line {
+            Line::First(first) => block.first = Some(first),
+            Line::Item(item) => block.items.push(item),
+            Line::End(total) => {
+                block.end = Some(total);
+                // One whose first line is missing waits: it may be in a file that comes later.
+                if block.first.is_some() {
+                    self.close(key);
+                }
+            }
+        }
+        self.keep_within_limits();
+    }
+
+    /// A line of a block that cannot be read.
+    pub(super) fn damage(&mut self, number: Option<u32>, place: Place, stream: u64, text: &str) {
+        let key = self.find_key(number, stream, &place);
+        if let Some(block) = key.and_then(|key| self.open.get_mut(&key)) {
+            block.is_incomplete = true;
+        }
+        let message = format!("not understood: {}", excerpt(text));
+        self.problems.push(Problem::new(ProblemKind::Damaged, &place, message));
+    }
+
+    /// Whether the stream is within a block of the oldest format, whose lines have no number.
+    pub(super) fn is_bare(&self, stream: u64) -> bool {
+        self.bare(stream).is_some()
+    }
+
+    /// Whether any stream is.
+    pub(super) fn has_bare(&self) -> bool {
+        self.by_number.get(&None).is_some_and(|keys| !keys.is_empty())
+    }
+
+    /// Other lines follow, so that the stream's block of the oldest format has come to its end.
+    pub(super) fn end_bare(&mut self, stream: u64) {
+        if let Some(key) = self.bare(stream) {
+            self.close(key);
+        }
+    }
+
+    /// None is waited for any longer.
+    pub(super) fn end_all_bare(&mut self) {
+        for key in self.by_number.get(&None).cloned().unwrap_or_default() {
+            self.close(key);
+        }
+    }
+
+    fn bare(&self, stream: u64) -> Option<u64> {
+        let keys = self.by_number.get(&None)?;
+        keys.iter()
+            .copied()
+            .find(|key| self.open.get(key).is_some_and(|block| block.stream == stream))
+    }
+
+    /// There is nothing more to read.
+    pub(super) fn finish(&mut self) {
+        self.join_rotated();
+        while let Some((&key, _)) = self.open.first_key_value() {
+            self.close(key);
+        }
+    }
+
+    /// Rotation splits blocks over files, which may be read in any order: parts whose beginning
+    /// was read after them.
+    fn join_rotated(&mut self) {
+        let ends: Vec<_> = self.open.iter().filter(|(_, block)| block.first.is_none()).collect();
+        let ends: Vec<_> = ends.into_iter().map(|(&key, block)| (key, block.number)).collect();
+        for (end, number) in ends {
+            let start = self.by_number.get(&number).into_iter().flatten().copied().find(|key| {
+                self.open.get(key).is_some_and(|block| block.first.is_some() && block.end.is_none())
+            });
+            let Some(start) = start else { continue };
+            let Some(end) = self.take(end) else { continue };
+            if let Some(block) = self.open.get_mut(&start) {
+                block.items.extend(end.items);
+                block.end = end.end;
+                block.is_incomplete |= end.is_incomplete;
+                block.bytes += end.bytes;
+                self.bytes += end.bytes;
+            }
+        }
+    }
+
+    fn begin(&mut self, found: &Found) -> u64 {
+        self.firsts += 1;
+        let same: Vec<_> = self.by_number.get(&found.number).cloned().unwrap_or_default();
+        for key in same {
+            // Numbers are random, but not always seeded: processes may share them. One process
+            // does not begin a block before the last is written.
+            let is_same_source = self.open.get(&key).is_some_and(|block| {
+                block.first.is_some()
+                    && block.stream == found.stream
+                    && block.place.file == found.place.file
+            });
+            if is_same_source {
+                self.close(key);
+            }
+        }
+        while let Some((&key, block)) = self.open.first_key_value() {
+            let is_optional =
+                block.first.as_ref().is_some_and(|first| first.format == Format::Elapsed);
+            if !is_optional || block.age + MIXED > self.firsts {
+                break;
+            }
+            self.close(key);
+        }
+        self.open(found)
+    }
+
+    fn open(&mut self, found: &Found) -> u64 {
+        let key = self.next_key;
+        self.next_key += 1;
+        let block = Block {
+            number: found.number,
+            place: found.place.clone(),
+            first: None,
+            items: Vec::new(),
+            end: None,
+            logged_at: found.logged_at,
+            header: found.header,
+            is_incomplete: false,
+            stream: found.stream,
+            bytes: 0,
+            age: self.firsts,
+        };
+        self.open.insert(key, block);
+        self.by_number.entry(found.number).or_default().push(key);
+        key
+    }
+
+    fn find(&self, found: &Found) -> Option<u64> {
+        self.find_key(found.number, found.stream, &found.place)
+    }
+
+    /// The block that a line most likely continues: of the same stream, else of the same file,
+    /// else, over the edge of a rotated file, the newest.
+    fn find_key(&self, number: Option<u32>, stream: u64, place: &Place) -> Option<u64> {
+        let keys = self.by_number.get(&number)?;
+        let nearness = |key: &u64| {
+            self.open.get(key).map(|block| {
+                let is_same_file = block.place.file == place.file;
+                (is_same_file && block.stream == stream, is_same_file, *key)
+            })
+        };
+        let best = keys.iter().copied().max_by_key(nearness)?;
+        let block = self.open.get(&best)?;
+        // The oldest format's lines are only known by who wrote them, and one that has ended does
+        // not go on.
+        let is_other = number.is_none() && block.stream != stream;
+        (!is_other && block.end.is_none()).then_some(best)
+    }
+
+    fn keep_within_limits(&mut self) {
+        while self.open.len() > self.max_open || self.bytes > MAX_BYTES {
+            let Some((&key, block)) = self.open.first_key_value() else { break };
+            if block.lacks_end() || block.first.is_none() {
+                let limit = if self.open.len() > self.max_open {
+                    format!("more than {} blocks are unfinished", self.max_open)
+                } else {
+                    format!("unfinished blocks take more than {} MiB", MAX_BYTES >> 20)
+                };
+                let message = format!("{limit}: this one is not waited for any longer");
+                self.problems.push(Problem::new(ProblemKind::Limit, &block.place, message));
+            }
+            self.close(key);
+        }
+    }
+
+    fn take(&mut self, key: u64) -> Option<Block> {
+        let block = self.open.remove(&key)?;
+        self.bytes = self.bytes.saturating_sub(block.bytes);
+        if let Some(keys) = self.by_number.get_mut(&block.number) {
+            keys.retain(|other| *other != key);
+            if keys.is_empty() {
+                self.by_number.remove(&block.number);
+            }
+        }
+        Some(block)
+    }
+
+    fn close(&mut self, key: u64) {
+        let Some(mut block) = self.take(key) else { return };
+        let name = match block.number {
+            Some(number) => format!("Trace[{number}]"),
+            None => "the trace".to_owned(),
+        };
+        if block.first.is_none() {
+            let lines = block.items.len() + usize::from(block.end.is_some());
+            let message =
+                format!("the first line of {name} is missing: {lines} of its lines are left out");
+            self.problems.push(Problem::new(ProblemKind::Headless, &block.place, message));
+            return;
+        }
+        if block.lacks_end() {
+            block.is_incomplete = true;
+            let message = format!("{name} is cut off: its last line, with END, is missing");
+            self.problems.push(Problem::new(ProblemKind::Truncated, &block.place, message));
+        }
+        self.done.push(block);
+    }
+}
+
+impl Block {
+    /// Whether a last line must follow and is not there.
+    fn lacks_end(&self) -> bool {
+        let is_optional = self.first.as_ref().is_some_and(|first| first.format == Format::Elapsed);
+        self.end.is_none() && !is_optional
+    }
+}
+
+/// The beginning of a text, for a message.
+pub(super) fn excerpt(text: &str) -> String {
+    const LEN: usize = 120;
+    match text.char_indices().nth(LEN) {
+        None => format!("{text:?}"),
+        Some((end, _)) => format!("{:?}...", &text[..end]),
+    }
+}

@@ -1,0 +1,238 @@
+//! Lines of a file -> lines of blocks: parts of split lines are put together, wrappings taken off.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::sync::Arc;
+
+use super::block::{Assembler, Found, Place, excerpt};
+use super::line::{self, Line};
+use super::problem::{Problem, ProblemKind};
+use super::scan::Handler;
+use super::text::Nanos;
+use super::time::HeaderTime;
+use super::unwrap::{self, Marked, Record};
+
+/// One file.
+pub(super) struct Feed<'a> {
+    pub(super) file: Arc<str>,
+    pub(super) assembler: &'a mut Assembler,
+    /// Takes what is done.
+    pub(super) drain: &'a mut dyn FnMut(&mut Assembler) -> io::Result<()>,
+    /// Lines of which runtimes have only written a part yet, by stream.
+    parts: HashMap<u64, Part>,
+    /// Lines that end within a value with a line break, by stream.
+    open: HashMap<u64, OpenLine>,
+    /// How many lines in a row were looked at only because one of these was waited for.
+    waited: u32,
+}
+
+struct Part {
+    place: Place,
+    text: String,
+    at: Option<Nanos>,
+}
+
+struct OpenLine {
+    number: Option<u32>,
+    place: Place,
+    stream: u64,
+    text: String,
+    at: Option<Nanos>,
+    header: Option<HeaderTime>,
+    lines: usize,
+}
+
+/// A line is put together from parts up to this size.
+const MAX_PARTS: usize = 16 << 20;
+/// How many streams may be within a line at once.
+const MAX_STREAMS: usize = 256;
+/// What does not go on within this many lines is not waited for, since each line that is looked at
+/// for its sake costs time.
+const MAX_WAIT: u32 = 10_000;
+/// A value with more line breaks than this is taken for a damaged line.
+const MAX_BREAKS: usize = 64;
+
+impl<'a> Feed<'a> {
+    pub(super) fn new(
+        file: Arc<str>,
+        assembler: &'a mut Assembler,
+        drain: &'a mut dyn FnMut(&mut Assembler) -> io::Result<()>,
+    ) -> Self {
+        Self { file, assembler, drain, parts: HashMap::new(), open: HashMap::new(), waited: 0 }
+    }
+
+    /// The file is at its end; other files may continue its blocks.
+    pub(super) fn finish(mut self) -> io::Result<()> {
+        self.stop_waiting();
+        (self.drain)(self.assembler)
+    }
+
+    fn stop_waiting(&mut self) {
+        for (stream, part) in std::mem::take(&mut self.parts) {
+            self.report(
+                ProblemKind::Truncated,
+                &part.place,
+                "the line's last part is missing".to_owned(),
+            );
+            self.lines(&part.place, stream, &part.text, part.at);
+        }
+        let streams: Vec<_> = self.open.keys().copied().collect();
+        for stream in streams {
+            self.give_up(stream);
+        }
+        self.assembler.end_all_bare();
+        self.waited = 0;
+    }
+
+    fn report(&mut self, kind: ProblemKind, place: &Place, message: String) {
+        self.assembler.problems.push(Problem::new(kind, place, message));
+    }
+
+    fn record(&mut self, place: Place, record: Record<'_>) {
+        let stream = record.stream;
+        let is_part = record.is_partial || self.parts.contains_key(&stream);
+        if record.is_broken && !is_part && unwrap::find_marker(&record.text).is_some() {
+            self.report(ProblemKind::Damaged, &place, not_json(&record.text));
+            return;
+        }
+        if !is_part {
+            self.lines(&place, stream, &record.text, record.at);
+            return;
+        }
+        if self.parts.len() >= MAX_STREAMS && !self.parts.contains_key(&stream) {
+            let message =
+                format!("more than {MAX_STREAMS} streams are within a line: this part is left out");
+            self.report(ProblemKind::Limit, &place, message);
+            return;
+        }
+        let part = self.parts.entry(stream).or_insert_with(|| Part {
+            place,
+            text: String::new(),
+            at: record.at,
+        });
+        part.text.push_str(&record.text);
+        let is_too_long = part.text.len() > MAX_PARTS;
+        if record.is_partial && !is_too_long {
+            return;
+        }
+        let Some(part) = self.parts.remove(&stream) else { return };
+        if is_too_long {
+            let message = format!("the parts of this line are longer than {} MiB", MAX_PARTS >> 20);
+            self.report(ProblemKind::Limit, &part.place, message);
+        }
+        // What was put together may be JSON in its turn.
+        let whole = unwrap::unwrap(&part.text);
+        if whole.is_broken && unwrap::find_marker(&whole.text).is_some() {
+            self.report(ProblemKind::Damaged, &part.place, not_json(&whole.text));
+            return;
+        }
+        self.lines(&part.place, stream, &whole.text, whole.at.or(part.at));
+    }
+
+    /// The lines of one record.
+    fn lines(&mut self, place: &Place, stream: u64, text: &str, at: Option<Nanos>) {
+        let unquoted = unwrap::unquote(text);
+        for line in unquoted.as_deref().unwrap_or(text).split('\n') {
+            match unwrap::find_marker(line) {
+                Some(marked) => self.marked(place, stream, marked, at),
+                None => self.unmarked(place, stream, line),
+            }
+        }
+    }
+
+    fn marked(&mut self, place: &Place, stream: u64, marked: Marked<'_>, at: Option<Nanos>) {
+        self.give_up(stream);
+        self.assembler.end_bare(stream);
+        let Marked { number, text, header, tag } = marked;
+        let source = if number.is_some() { with_tag(stream, tag) } else { stream };
+        let line = match line::parse(text) {
+            Some(line) => line,
+            None if line::may_continue(text) && self.open.len() < MAX_STREAMS => {
+                let (place, text) = (place.clone(), text.to_owned());
+                let line = OpenLine { number, place, stream: source, text, at, header, lines: 0 };
+                self.open.insert(stream, line);
+                return;
+            }
+            None => return self.assembler.damage(number, place.clone(), source, text),
+        };
+        self.add(number, place.clone(), source, line, at, header, text.len());
+    }
+
+    fn unmarked(&mut self, place: &Place, stream: u64, text: &str) {
+        if let Some(open) = self.open.get_mut(&stream) {
+            open.text.push('\n');
+            open.text.push_str(text);
+            open.lines += 1;
+            if let Some(line) = line::parse(&open.text) {
+                if let Some(open) = self.open.remove(&stream) {
+                    let OpenLine { number, place, stream, at, header, text, .. } = open;
+                    self.add(number, place, stream, line, at, header, text.len());
+                }
+            } else if open.lines >= MAX_BREAKS {
+                self.give_up(stream);
+            }
+        } else if self.assembler.is_bare(stream) {
+            match line::parse(text).filter(|line| !matches!(line, Line::First(_))) {
+                Some(line) => self.add(None, place.clone(), stream, line, None, None, text.len()),
+                None => self.assembler.end_bare(stream),
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the parts of one `Found`, in its order")]
+    fn add(
+        &mut self,
+        number: Option<u32>,
+        place: Place,
+        stream: u64,
+        line: Line,
+        logged_at: Option<Nanos>,
+        header: Option<HeaderTime>,
+        bytes: usize,
+    ) {
+        self.waited = 0;
+        self.assembler.add(Found { number, place, stream, line, logged_at, header, bytes });
+    }
+
+    /// A line that was thought to go on does not.
+    fn give_up(&mut self, stream: u64) {
+        if let Some(open) = self.open.remove(&stream) {
+            let first = open.text.split('\n').next().unwrap_or_default();
+            self.assembler.damage(open.number, open.place, open.stream, first);
+        }
+    }
+}
+
+fn not_json(text: &str) -> String {
+    format!("this JSON is not valid: {}", excerpt(text))
+}
+
+fn with_tag(stream: u64, tag: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (stream, tag).hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Handler for Feed<'_> {
+    fn wants_next_line(&self) -> bool {
+        !self.parts.is_empty() || !self.open.is_empty() || self.assembler.has_bare()
+    }
+
+    fn line(&mut self, number: u64, line: &[u8]) -> io::Result<()> {
+        let line = String::from_utf8_lossy(line);
+        let place = Place { file: Arc::clone(&self.file), line: number };
+        self.waited += 1;
+        self.record(place, unwrap::unwrap(&line));
+        if self.waited > MAX_WAIT {
+            self.stop_waiting();
+        }
+        (self.drain)(self.assembler)
+    }
+
+    fn too_long(&mut self, number: u64) -> io::Result<()> {
+        let place = Place { file: Arc::clone(&self.file), line: number };
+        self.report(ProblemKind::Limit, &place, "the line is too long to be read".to_owned());
+        (self.drain)(self.assembler)
+    }
+}

@@ -1,0 +1,244 @@
+//! Big buffers in, the few lines that matter out.
+//!
+//! Most lines of a log are not looked at: a search for `Trace` skips them, a buffer at a time.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+use flate2::bufread::MultiGzDecoder;
+use memchr::memmem::Finder;
+use memchr::{memchr, memchr_iter, memrchr};
+
+/// How much is read and searched at once.
+const BUFFER: usize = 1 << 20;
+/// A longer line is skipped. Loggers that write whole blocks on one line come nowhere near.
+const MAX_LINE: usize = 16 << 20;
+
+const WORD: &[u8] = b"Trace";
+
+/// Who looks at lines.
+pub(super) trait Handler {
+    /// Whether the next line matters whatever is in it.
+    fn wants_next_line(&self) -> bool;
+    /// A line without its newline, and its number in the file, from 1.
+    fn line(&mut self, number: u64, line: &[u8]) -> io::Result<()>;
+    /// A line is too long to be looked at.
+    fn too_long(&mut self, number: u64) -> io::Result<()>;
+}
+
+/// Why reading came to an end before the file did.
+#[derive(Debug)]
+pub(super) enum Stopped {
+    /// What is read cannot be; `line` is how far it went.
+    Read { line: u64, error: io::Error },
+    /// The handler failed.
+    Handler(io::Error),
+}
+
+/// Reads all of `input`, unpacked if it is gzip. Returns how many bytes of text that was.
+pub(super) fn scan(input: &mut dyn Read, handler: &mut dyn Handler) -> Result<u64, Stopped> {
+    let mut input = BufReader::with_capacity(64 << 10, input);
+    let magic = match input.fill_buf() {
+        Ok(start) => start.starts_with(&[0x1f, 0x8b]),
+        Err(error) => return Err(Stopped::Read { line: 0, error }),
+    };
+    let mut scanner = Scanner { finder: Finder::new(WORD), line: 1, handler };
+    if magic { scanner.run(&mut MultiGzDecoder::new(input)) } else { scanner.run(&mut input) }
+}
+
+struct Scanner<'a> {
+    finder: Finder<'static>,
+    /// The number of the next line.
+    line: u64,
+    handler: &'a mut dyn Handler,
+}
+
+impl Scanner<'_> {
+    fn run(&mut self, input: &mut dyn Read) -> Result<u64, Stopped> {
+        let mut buffer = vec![0; BUFFER];
+        let mut len = 0;
+        let mut bytes = 0;
+        // Within a line that is too long.
+        let mut is_skipping = false;
+        loop {
+            if len == buffer.len() {
+                if len < MAX_LINE {
+                    buffer.resize(len * 2, 0);
+                } else {
+                    if !is_skipping {
+                        self.handler.too_long(self.line).map_err(Stopped::Handler)?;
+                    }
+                    is_skipping = true;
+                    len = 0;
+                }
+            }
+            let read = match input.read(&mut buffer[len..]) {
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    // The line that was cut is lost with what follows it.
+                    return Err(Stopped::Read { line: self.line, error });
+                }
+            };
+            bytes += read as u64;
+            let new = len;
+            len += read;
+            if is_skipping {
+                if read == 0 {
+                    return Ok(bytes);
+                }
+                let Some(end) = memchr(b'\n', &buffer[new..len]) else {
+                    len = 0;
+                    continue;
+                };
+                buffer.copy_within(new + end + 1..len, 0);
+                len -= new + end + 1;
+                self.line += 1;
+                is_skipping = false;
+                continue;
+            }
+            let whole = if read == 0 {
+                len
+            } else {
+                memrchr(b'\n', &buffer[new..len]).map_or(0, |end| new + end + 1)
+            };
+            self.search(&buffer[..whole]).map_err(Stopped::Handler)?;
+            if read == 0 {
+                return Ok(bytes);
+            }
+            buffer.copy_within(whole..len, 0);
+            len -= whole;
+        }
+    }
+
+    /// Finds the lines that matter among whole lines.
+    fn search(&mut self, lines: &[u8]) -> io::Result<()> {
+        let mut at = 0;
+        while at < lines.len() {
+            if !self.handler.wants_next_line() {
+                let Some(found) = self.find(&lines[at..]) else {
+                    self.line += memchr_iter(b'\n', &lines[at..]).count() as u64;
+                    break;
+                };
+                let skipped = &lines[at..at + found];
+                let start = memrchr(b'\n', skipped).map_or(0, |newline| newline + 1);
+                self.line += memchr_iter(b'\n', &skipped[..start]).count() as u64;
+                at += start;
+            }
+            let end = memchr(b'\n', &lines[at..]).map_or(lines.len(), |newline| at + newline);
+            self.handler.line(self.line, &lines[at..end])?;
+            self.line += 1;
+            at = end + 1;
+        }
+        Ok(())
+    }
+
+    /// Where `Trace[` or `Trace "` is, the quote escaped or not.
+    fn find(&self, text: &[u8]) -> Option<usize> {
+        self.finder.find_iter(text).find(|at| {
+            let rest = &text[at + WORD.len()..];
+            rest.starts_with(b"[") || rest.starts_with(b" \"") || rest.starts_with(b" \\\"")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Lines {
+        seen: Vec<(u64, String)>,
+        wanted: usize,
+        too_long: Vec<u64>,
+    }
+
+    impl Handler for Lines {
+        fn wants_next_line(&self) -> bool {
+            self.wanted > 0
+        }
+
+        fn line(&mut self, number: u64, line: &[u8]) -> io::Result<()> {
+            let line = String::from_utf8_lossy(&line[..line.len().min(20)]).into_owned();
+            self.wanted = self.wanted.saturating_sub(1);
+            if line.contains("two more") {
+                self.wanted = 2;
+            }
+            self.seen.push((number, line));
+            Ok(())
+        }
+
+        fn too_long(&mut self, number: u64) -> io::Result<()> {
+            self.too_long.push(number);
+            Ok(())
+        }
+    }
+
+    fn seen(input: &[u8]) -> Vec<(u64, String)> {
+        let mut lines = Lines::default();
+        assert_eq!(scan(&mut &*input, &mut lines).unwrap(), input.len() as u64);
+        lines.seen
+    }
+
+    fn expect(expected: &[(u64, &str)]) -> Vec<(u64, String)> {
+        expected.iter().map(|(number, line)| (*number, (*line).to_owned())).collect()
+    }
+
+    #[test]
+    fn only_lines_that_matter_are_seen() {
+        let input = b"a\nTraceback\n Trace[1]: x\n\nTrace \"y\"\nb Trace \\\"z\nTrace two\nTrace[";
+        let expected =
+            [(3, " Trace[1]: x"), (5, "Trace \"y\""), (6, "b Trace \\\"z"), (8, "Trace[")];
+        assert_eq!(seen(input), expect(&expected));
+        assert_eq!(seen(b""), []);
+    }
+
+    #[test]
+    fn lines_after_one_can_be_wanted() {
+        let input = b"a\nTrace[1] two more\nb\n\nc\nTrace[2]\n";
+        let expected = [(2, "Trace[1] two more"), (3, "b"), (4, ""), (6, "Trace[2]")];
+        assert_eq!(seen(input), expect(&expected));
+    }
+
+    #[test]
+    fn lines_across_buffers_are_whole_and_numbered() {
+        let mut input = Vec::new();
+        for number in 1..=100_000 {
+            let line = if number % 1_000 == 0 { "Trace[" } else { "irrelevant, but not short" };
+            writeln!(input, "{line} {number}").unwrap();
+        }
+        let seen = seen(&input);
+        assert_eq!(seen.len(), 100);
+        assert!(seen.iter().all(|(number, line)| *line == format!("Trace[ {number}")), "{seen:?}");
+    }
+
+    #[test]
+    fn a_line_without_end_is_skipped_and_told_of() {
+        let mut input = b"one\n".to_vec();
+        input.resize(MAX_LINE * 2 + 12_345, b'x');
+        input.extend_from_slice(b"\nTrace[1]: after\n");
+        let mut lines = Lines::default();
+        scan(&mut &*input, &mut lines).unwrap();
+        assert_eq!(lines.too_long, [2]);
+        assert_eq!(lines.seen, expect(&[(3, "Trace[1]: after")]));
+    }
+
+    #[test]
+    fn gzip_is_unpacked_whatever_its_name_also_in_parts() {
+        let mut packed = Vec::new();
+        for text in ["a\nTrace[1]\nTra", "ce[2]\n"] {
+            let mut encoder =
+                flate2::write::GzEncoder::new(&mut packed, flate2::Compression::fast());
+            encoder.write_all(text.as_bytes()).unwrap();
+        }
+        let mut lines = Lines::default();
+        scan(&mut &*packed, &mut lines).unwrap();
+        assert_eq!(lines.seen, expect(&[(2, "Trace[1]"), (3, "Trace[2]")]));
+
+        packed.truncate(packed.len() - 9);
+        let mut lines = Lines::default();
+        let stopped = scan(&mut &*packed, &mut lines).unwrap_err();
+        assert!(matches!(stopped, Stopped::Read { .. }), "{stopped:?}");
+    }
+}

@@ -1,0 +1,164 @@
+//! Where spans go: to receivers over gRPC and HTTP, to standard output, and nowhere.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use opentelemetry::trace::{SpanId, TraceId};
+
+use crate::command::{import, import_and_leave, import_from, log, spanbridge};
+use crate::support::otlp_receiver::{Behaviour, OtlpReceiver, Refusal};
+
+/// The nested sample: four spans and three events.
+const NESTED: &str = "klog-2025.log";
+
+#[test]
+fn to_a_collector_over_grpc_and_http() {
+    for (receiver, protocol) in
+        [(OtlpReceiver::grpc(), "grpc"), (OtlpReceiver::http(), "http/protobuf")]
+    {
+        let ran = import(&[
+            "--endpoint",
+            receiver.endpoint(),
+            "--protocol",
+            protocol,
+            "--service-name",
+            "apiserver",
+            &log(NESTED),
+        ]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{protocol}: {}", ran.stderr);
+        let spans = receiver.spans();
+        let names: Vec<_> = spans.iter().map(|span| span.name.as_str()).collect();
+        assert_eq!(names, ["Update", "GuaranteedUpdate etcd3", "Txn"], "{protocol}");
+        let [root, update, txn] = &spans[..] else { panic!("{spans:?}") };
+        assert_eq!(root.service_name(), "apiserver");
+        assert_eq!(root.scope.name, "spanbridge::import");
+        assert_eq!(root.parent_span_id, None);
+        assert_eq!(update.parent_span_id, Some(root.span_id));
+        assert_eq!(txn.parent_span_id, Some(update.span_id));
+        assert!(spans.iter().all(|span| span.trace_id == root.trace_id));
+        assert_eq!(root.start, UNIX_EPOCH + Duration::from_millis(1_741_605_134_863));
+        assert_eq!(root.duration(), Duration::from_nanos(557_959_949));
+        assert_eq!(*root.attribute("count").unwrap(), 3);
+        assert_eq!(*root.attribute("dry-run").unwrap(), false);
+        assert_eq!(*root.attribute("accept").unwrap(), "application/json, */*");
+        let event = root.event("Write to database call finished").unwrap();
+        assert_eq!(event.time, UNIX_EPOCH + Duration::from_millis(1_741_605_135_420));
+    }
+}
+
+#[test]
+fn to_where_the_variables_say() {
+    let receiver = OtlpReceiver::grpc();
+    let output = spanbridge()
+        .arg(log(NESTED))
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint())
+        .env("OTEL_SERVICE_NAME", "from-the-environment")
+        // Of no effect: who runs the command wants the spans.
+        .env("OTEL_SDK_DISABLED", "true")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(receiver.spans()[0].service_name(), "from-the-environment");
+}
+
+fn ids(receiver: &OtlpReceiver) -> Vec<(TraceId, SpanId)> {
+    receiver.take_spans().iter().map(|span| (span.trace_id, span.span_id)).collect()
+}
+
+#[test]
+fn again_from_another_place_with_the_same_ids() {
+    let receiver = OtlpReceiver::grpc();
+    let args = ["--endpoint", receiver.endpoint()];
+    import(&[&args[..], &[&log(NESTED)]].concat());
+    let first = ids(&receiver);
+    assert_eq!(first.len(), 3);
+    let text = std::fs::read(log(NESTED)).unwrap();
+    let renamed = import_from(&[&args[..], &["--time-zone", "+02:00", "-"]].concat(), &text);
+    assert_eq!((renamed.code, ids(&receiver)), (0, first.clone()));
+    // Wrapped or not, it is the same block.
+    let wrapped: String = String::from_utf8(text)
+        .unwrap()
+        .lines()
+        .map(|line| format!("2025-03-10T11:12:15Z stderr F {line}\n"))
+        .collect();
+    let ran = import_from(&[&args[..], &["-"]].concat(), wrapped.as_bytes());
+    assert_eq!((ran.code, ids(&receiver)), (0, first), "{}", ran.stderr);
+}
+
+#[test]
+fn a_block_that_is_there_twice_is_sent_once() {
+    let receiver = OtlpReceiver::grpc();
+    let ran = import(&["--endpoint", receiver.endpoint(), &log(NESTED), &log(NESTED)]);
+    assert_eq!((ran.code, ids(&receiver).len()), (0, 3));
+    assert!(ran.stderr.contains("1 block found again and left out"), "{}", ran.stderr);
+}
+
+#[test]
+fn many_spans_in_batches() {
+    let receiver = OtlpReceiver::grpc();
+    let text: String = (0..2_000)
+        .map(|number| {
+            format!(
+                "Trace[{number}]: \"x\" (10-Mar-2025 11:12:14.000) (total time: 5ms):\n\
+                 Trace[{number}]: [\"y\" 5ms (11:12:14.000)]\n\
+                 Trace[{number}]: [5ms] [5ms] END\n"
+            )
+        })
+        .collect();
+    let ran = import_from(&["--endpoint", receiver.endpoint(), "--strict", "-"], text.as_bytes());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let counts = receiver.counts();
+    assert_eq!((counts.spans_accepted, counts.requests), (4_000, 8));
+}
+
+#[test]
+fn a_collector_that_refuses_makes_the_import_fail_and_say_so() {
+    let receiver = OtlpReceiver::grpc();
+    receiver.set_behaviour(Behaviour::Refuse(Refusal::unavailable()));
+    let mut refused = 0;
+    for (retries, tries) in [("0", 1), ("1", 2)] {
+        let ran = import(&["--endpoint", receiver.endpoint(), "--retries", retries, &log(NESTED)]);
+        assert_eq!(ran.code, 1);
+        let message = "3 spans could not be delivered, after 0 that were";
+        assert!(ran.stderr.contains(message), "{}", ran.stderr);
+        // The exporter makes several requests of each try.
+        let requests = receiver.counts().refused - refused;
+        assert!(requests >= tries && requests.is_multiple_of(tries), "{requests} requests");
+        refused += requests;
+    }
+}
+
+#[test]
+fn json_is_one_object_a_span() {
+    let ran = import(&["--to", "json", "--service-name", "apiserver", &log(NESTED)]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let spans: Vec<serde_json::Value> =
+        ran.stdout.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    assert_eq!(spans.len(), 3);
+    assert_eq!(spans[0]["resource"]["service.name"], "apiserver");
+    assert_eq!(spans[0]["attributes"]["spanbridge.trace_number"], 1_314_336_567);
+    assert_eq!(spans[2]["events"][0]["name"], "Transaction prepared");
+    assert_eq!(spans[2]["parentSpanId"], spans[1]["spanId"]);
+}
+
+#[test]
+fn a_reader_that_leaves_ends_it_in_peace() {
+    let dir = std::env::temp_dir().join(format!("spanbridge-import-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let file = dir.join("large.log");
+    let text: String = (0..100_000)
+        .map(|number| {
+            format!(
+                "Trace[{number}]: \"x\" (10-Mar-2025 11:12:14.000) (total time: 5ms):\n\
+                 Trace[{number}]: [5ms] [5ms] END\n"
+            )
+        })
+        .collect();
+    std::fs::write(&file, text).unwrap();
+    for to in ["tree", "json"] {
+        let ran = import_and_leave(&["--to", to, file.to_str().unwrap()]);
+        assert_eq!(ran.code, 0, "{to}: {}", ran.stderr);
+        assert!(ran.stderr.contains("standard output was closed"), "{to}: {}", ran.stderr);
+        assert!(!ran.stderr.contains("panicked"), "{to}: {}", ran.stderr);
+    }
+    std::fs::remove_dir_all(&dir).unwrap();
+}

@@ -1,0 +1,10 @@
+//! `spanbridge import`: the real binary on logs as they are found in the wild, over real sockets.
+
+mod command;
+mod delivery;
+mod formats;
+mod printed;
+mod problems;
+#[path = "../support/mod.rs"]
+mod support;
+mod usage;

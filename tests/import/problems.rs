@@ -1,0 +1,174 @@
+//! What is damaged is told of by file and line, and counted; what can be saved is.
+
+use std::fmt::Write as _;
+
+use crate::command::{Ran, import, import_from, log, run_with_input, without_place};
+
+fn reported(ran: &Ran) -> Vec<u64> {
+    let lines = ran.stderr.lines().filter_map(|line| {
+        let (place, _) = line.split_once(": ")?;
+        place.rsplit_once(':')?.1.parse().ok()
+    });
+    let mut lines: Vec<_> = lines.collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+fn each_is_reported_once_with_its_line() {
+    let ran = import(&["-t", "tree", &log("damaged.log")]);
+    assert_eq!(ran.code, 0);
+    assert_eq!(reported(&ran), [1, 3, 7, 8, 10, 14, 15], "{}", ran.stderr);
+    let expected =
+        "problems: damaged lines (5), blocks without a first line (1), blocks cut off (1)";
+    assert!(ran.stderr.contains(expected), "{}", ran.stderr);
+
+    let trees = without_place(&ran.stdout);
+    let mut starts: Vec<_> =
+        trees.lines().filter(|line| line.starts_with("2025")).map(|line| &line[25..]).collect();
+    starts.sort_unstable();
+    assert_eq!(
+        starts,
+        [
+            "a bracket is missing 500ms {spanbridge.trace_number=4, spanbridge.incomplete=true}",
+            "a line break in a value 500ms {q=\"one\\ntwo\", spanbridge.trace_number=7}",
+            "a line inside is damaged 500ms {spanbridge.trace_number=3, spanbridge.incomplete=true}",
+            "cut off 500ms {spanbridge.trace_number=2, spanbridge.incomplete=true}",
+        ]
+    );
+    assert!(trees.contains("  * +5ms step {q=\"three\\nfour\""), "{trees}");
+}
+
+#[test]
+fn the_exit_code_says_so_only_if_asked_to() {
+    let file = log("damaged.log");
+    assert_eq!(import(&["-t", "tree", "--strict", &file]).code, 3);
+    let quiet = import(&["-t", "tree", "--strict", "-q", &file]);
+    assert_eq!((quiet.code, reported(&quiet).len()), (3, 7));
+    assert!(!quiet.stderr.contains("problems:"), "{}", quiet.stderr);
+    let silent = import(&["-t", "tree", "--strict", "-qq", &file]);
+    assert_eq!((silent.code, silent.stderr.as_str()), (3, ""));
+}
+
+#[test]
+fn a_file_that_is_not_there_does_not_keep_the_others_from_being_read() {
+    let ran = import(&[
+        "-t",
+        "tree",
+        "/no/such.log",
+        env!("CARGO_MANIFEST_DIR"),
+        &log("upstream-exact.log"),
+    ]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stdout.contains("List etcd3"), "{}", ran.stdout);
+    assert!(ran.stderr.contains("/no/such.log: cannot be opened: No such file"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("it is a directory; give the files in it"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("unreadable files (2)"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_damaged_gzip_file_is_read_as_far_as_it_goes() {
+    use std::io::Write as _;
+
+    let mut text = String::new();
+    for number in 0..20_000 {
+        let _ =
+            writeln!(text, "Trace[{number}]: \"x\" (10-Mar-2025 11:12:14.000) (total time: 5ms):");
+        let _ = writeln!(text, "Trace[{number}]: [5ms] [5ms] END");
+    }
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(text.as_bytes()).unwrap();
+    let mut packed = encoder.finish().unwrap();
+    packed.truncate(packed.len() / 2);
+    let ran = import_from(&["-t", "tree", "-"], &packed);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stdout.lines().count() > 1_000, "{}", ran.stderr);
+    assert!(ran.stderr.contains("cannot be read any further"), "{}", ran.stderr);
+}
+
+#[test]
+fn too_many_unfinished_blocks_are_told_of_and_still_imported() {
+    let mut text = String::new();
+    for number in 0..10 {
+        let _ =
+            writeln!(text, "Trace[{number}]: \"x\" (10-Mar-2025 11:12:14.000) (total time: 5ms):");
+    }
+    for number in 0..10 {
+        let _ = writeln!(text, "Trace[{number}]: [5ms] [5ms] END");
+    }
+    let ran =
+        import_from(&["-t", "tree", "--max-open-blocks", "10", "--strict", "-"], text.as_bytes());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let ran = import_from(&["-t", "tree", "--max-open-blocks", "4", "-"], text.as_bytes());
+    assert_eq!(ran.stdout.lines().count(), 10, "{}", ran.stderr);
+    assert!(ran.stderr.contains("more than 4 blocks are unfinished"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("blocks given up for want of room"), "{}", ran.stderr);
+}
+
+/// 60 MB of blocks that never end, in a process that may not have 40 MB.
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_is_bounded_whatever_is_unfinished() {
+    let padding = "x".repeat(1_000);
+    let mut text = String::new();
+    for number in 0..60_000 {
+        let _ = writeln!(
+            text,
+            "Trace[{number}]: \"x\" k:{padding} (10-Mar-2025 11:12:14.000) (total time: 5ms):"
+        );
+    }
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -d 40000 && exec \"$0\" \"$@\""]).args([
+        env!("CARGO_BIN_EXE_spanbridge"),
+        "import",
+        "-t",
+        "tree",
+        "-qq",
+        "-",
+    ]);
+    let ran = run_with_input(limited, text.as_bytes());
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    assert_eq!(ran.stdout.lines().count(), 60_000);
+}
+
+#[test]
+fn arbitrary_bytes_do_no_harm() {
+    // A fixed generator, so that a failure can be repeated; words that matter among the noise.
+    let words: [&[u8]; 12] = [
+        b"Trace[",
+        b"1]: ",
+        b"\"",
+        b"---\"",
+        b"[\"x\" 5ms (00:00:00.000)",
+        b"]",
+        b"\n",
+        b"{\"log\":\"",
+        b" (10-Mar-2025 11:12:14.000) (total time: 5ms):",
+        b"[5ms] [5ms] END",
+        b"\xff\xfe",
+        b"Trace \"x\" (started ",
+    ];
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut text = Vec::new();
+    for _ in 0..50_000 {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        text.extend_from_slice(words[(state % 12) as usize]);
+    }
+    let ran = import_from(&["-t", "json", "-qq", "-"], &text);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn deep_nesting_does_not_overflow_anything() {
+    let depth = 50_000;
+    let mut text = "Trace[1]: \"deep\" (10-Mar-2025 11:12:14.000) (total time: 5ms):\n".to_owned();
+    for _ in 0..depth {
+        text.push_str("Trace[1]: [\"x\" 5ms (11:12:14.000)\n");
+    }
+    let _ = writeln!(text, "Trace[1]: ---\"y\" 5ms (11:12:14.000){}", "]".repeat(depth));
+    text.push_str("Trace[1]: [5ms] [5ms] END\n");
+    let ran = import_from(&["-t", "json", "--strict", "-"], text.as_bytes());
+    assert_eq!((ran.code, ran.stdout.lines().count()), (0, depth + 1), "{}", ran.stderr);
+}
