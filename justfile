@@ -46,6 +46,11 @@ test-one NAME:
 collector:
     .ci/go-peers
 
+# The W3C's trace-context harness against the example; CHECKOUT is one of w3c/trace-context
+[group('test')]
+w3c CHECKOUT *TESTS:
+    .ci/w3c-harness {{ quote(CHECKOUT) }} {{ TESTS }}
+
 # KEP-647's story, with and without an SDK in the webhook
 [group('test')]
 demo:
