@@ -14,7 +14,7 @@ use super::error_type::error_type;
 use crate::interop;
 use crate::propagation::Carried;
 use crate::semconv::address::{default_port, host_and_port};
-use crate::semconv::method::RequestMethod;
+use crate::semconv::method::KnownMethods;
 use crate::semconv::outcome::is_client_error;
 use crate::semconv::protocol_version;
 use crate::semconv::redact::RedactedUrl;
@@ -75,7 +75,9 @@ impl ClientSpan {
 
 fn new_span(head: &RequestHead) -> Span {
     let uri = &head.uri;
-    let method = RequestMethod::new(head.method.as_str());
+    let known = KnownMethods::default();
+    let method = known.classify(head.method.as_str());
+    let sensitive = crate::semconv::redact::SensitiveKeys::default();
     let scheme = uri.scheme_str().unwrap_or("http");
     // Field values are not evaluated for a span that is disabled, so what several share is lazy.
     let authority = LazyCell::new(|| match uri.authority() {
@@ -106,6 +108,7 @@ fn new_span(head: &RequestHead) -> Span {
             authority: &authority,
             path: uri.path(),
             query: uri.query(),
+            sensitive: &sensitive,
         },
     )
 }

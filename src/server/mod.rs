@@ -20,10 +20,11 @@
 //!
 //! ```
 //! use actix_web::App;
+//! use spanbridge::server::is_health_check;
 //! use spanbridge::{ServerTracing, Trust};
 //!
 //! let tracing = ServerTracing::new()
-//!     .filter(|request| request.path() != "/healthz")
+//!     .filter(|request| !is_health_check(request))
 //!     .public_endpoint(|request| match request.peer_addr() {
 //!         Some(peer) if peer.ip().is_loopback() => Trust::Parent,
 //!         _ => Trust::Link,
@@ -61,16 +62,24 @@
 
 mod body;
 mod extract;
+mod extras;
 mod future;
+mod handle;
+mod health;
 mod middleware;
 mod policy;
+mod proxies;
 mod request_span;
 mod route;
 mod service;
+mod settings;
 mod span;
 
 pub use self::body::TracedBody;
 pub use self::future::ResponseFuture;
+pub use self::handle::ServerSpan;
+pub use self::health::is_health_check;
 pub use self::middleware::ServerTracing;
 pub use self::policy::Trust;
+pub use self::proxies::{InvalidNetwork, TrustedProxies};
 pub use self::service::ServerTracingService;

@@ -9,5 +9,6 @@ mod http2;
 mod propagation;
 mod reentrant;
 mod server;
+mod server_options;
 mod support;
 mod without_spans;
