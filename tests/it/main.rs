@@ -2,6 +2,7 @@
 //! have.
 
 mod client;
+mod client_options;
 mod concurrency;
 mod handler;
 mod http;
