@@ -4,6 +4,7 @@
 mod client;
 mod client_options;
 mod concurrency;
+mod ends;
 mod handler;
 mod http;
 mod http2;
