@@ -3,6 +3,7 @@
 #[allow(dead_code, reason = "what the other tests over sockets use too")]
 #[path = "../it/http.rs"]
 mod http;
+mod semconv;
 #[allow(dead_code, reason = "the example's own parts start a process")]
 #[path = "../../examples/w3c_service/service.rs"]
 mod service;
