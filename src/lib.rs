@@ -94,6 +94,7 @@
 //! | `otlp-grpc` | yes | export over OTLP/gRPC |
 //! | `otlp-http` | yes | export over OTLP/HTTP with protobuf bodies |
 //! | `tracing-opentelemetry` | yes | spans of that crate's layer are served where it is installed instead of ours |
+//! | `metrics` | no | the module `metrics`: durations of requests, and more |
 //! | `testing` | no | the module `testing`: spans in memory, printed as a tree |
 //!
 //! # Links
@@ -115,6 +116,8 @@ mod init;
 )]
 mod interop;
 mod layer;
+#[cfg(all(feature = "metrics", any(feature = "actix-web", feature = "awc")))]
+pub mod metrics;
 pub mod propagation;
 #[cfg(any(feature = "actix-web", feature = "awc"))]
 #[cfg_attr(

@@ -169,6 +169,16 @@ impl ClientTracing {
         self.settings.until_body_end = wanted;
         self
     }
+
+    /// Measures each request, whether it has a span or not.
+    ///
+    /// Give clones of one [`ClientMetrics`](crate::metrics::ClientMetrics) to all clients.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: crate::metrics::ClientMetrics) -> Self {
+        self.settings.metrics = Some(metrics);
+        self
+    }
 }
 
 impl Default for ClientTracing {

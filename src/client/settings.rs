@@ -27,6 +27,8 @@ pub(super) struct Settings {
     pub(super) sensitive_keys: SensitiveKeys,
     pub(super) timeout: Option<Duration>,
     pub(super) until_body_end: bool,
+    #[cfg(feature = "metrics")]
+    pub(super) metrics: Option<crate::metrics::ClientMetrics>,
     /// What most applications do not ask for: a request that has none of it pays for one look.
     pub(super) extras: Option<Box<Extras>>,
 }

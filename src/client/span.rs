@@ -18,6 +18,8 @@ use super::error_type::error_type;
 use super::settings::Settings;
 use super::timeout::is_timed_out;
 use crate::interop;
+#[cfg(feature = "metrics")]
+use crate::metrics::{ClientMeasurement, ClientMetrics};
 use crate::propagation::Carried;
 use crate::semconv::address::{PeerAddress, default_port, host_and_port};
 use crate::semconv::name::SpanName;
@@ -44,7 +46,11 @@ pub(super) struct ClientSpan {
     /// Known only where there is a use for it.
     started: Option<Instant>,
     has_head: bool,
+    /// The status, if it is a failure.
+    failed: Option<StatusCode>,
     ended: bool,
+    #[cfg(feature = "metrics")]
+    measured: Option<ClientMeasurement>,
 }
 
 impl ClientSpan {
@@ -60,7 +66,16 @@ impl ClientSpan {
                 hook(head, &span);
             }
         }
-        Self { span, settings: Rc::clone(settings), started, has_head: false, ended: false }
+        Self {
+            span,
+            settings: Rc::clone(settings),
+            started,
+            has_head: false,
+            failed: None,
+            ended: false,
+            #[cfg(feature = "metrics")]
+            measured: settings.metrics.as_ref().map(|metrics| measure(metrics, settings, head)),
+        }
     }
 
     /// What the request is to carry.
@@ -74,16 +89,20 @@ impl ClientSpan {
 
     /// Records the head of a response. The span comes back if the body is still to be watched.
     pub(super) fn respond(mut self, response: &ConnectResponse) -> Option<Self> {
-        if interop::is_recording(&self.span) {
-            match response {
-                ConnectResponse::Client(response) => {
-                    self.record_head(response.status(), response.version(), response.headers());
-                }
-                ConnectResponse::Tunnel(head, _) => {
-                    self.record_head(head.status, head.version, &head.headers);
-                }
+        let (status, version, headers) = match response {
+            ConnectResponse::Client(response) => {
+                (response.status(), response.version(), response.headers())
             }
+            ConnectResponse::Tunnel(head, _) => (head.status, head.version, &head.headers),
+        };
+        if interop::is_recording(&self.span) {
+            self.record_head(status, version, headers);
         }
+        #[cfg(feature = "metrics")]
+        if let Some(measured) = &mut self.measured {
+            measured.respond(status.as_u16(), protocol_version(version));
+        }
+        self.failed = is_client_error(status.as_u16()).then_some(status);
         self.has_head = true;
         if self.settings.until_body_end {
             return Some(self);
@@ -98,14 +117,25 @@ impl ClientSpan {
 
     pub(super) fn fail(&mut self, error_type: &'static str) {
         let span = &self.span;
-        if !self.ended && interop::is_recording(span) {
-            tracing::record_all!(span, otel.status_code = "error", error.type = error_type);
+        // The status that the response was recorded with stands.
+        if self.failed.is_none() && !self.ended {
+            if interop::is_recording(span) {
+                tracing::record_all!(span, otel.status_code = "error", error.type = error_type);
+            }
+            #[cfg(feature = "metrics")]
+            if let Some(measured) = self.measured.take() {
+                measured.end(Some(error_type.into()));
+            }
         }
-        self.ended = true;
+        self.end();
     }
 
     pub(super) fn end(&mut self) {
         self.ended = true;
+        #[cfg(feature = "metrics")]
+        if let Some(measured) = self.measured.take() {
+            measured.end(self.failed.map(|status| status.as_str().to_owned().into()));
+        }
     }
 
     fn record_head(&self, status: StatusCode, version: Version, headers: &HeaderMap) {
@@ -135,10 +165,23 @@ impl ClientSpan {
 impl Drop for ClientSpan {
     fn drop(&mut self) {
         // The time limit for the body is another one, and the caller's.
-        if !self.ended && !self.has_head && self.is_given_up() {
-            self.fail("timeout");
+        if !self.ended {
+            if !self.has_head && self.is_given_up() {
+                self.fail("timeout");
+            } else {
+                self.end();
+            }
         }
     }
+}
+
+#[cfg(feature = "metrics")]
+fn measure(metrics: &ClientMetrics, settings: &Settings, head: &RequestHead) -> ClientMeasurement {
+    let method = settings.known_methods.classify(head.method.as_str()).attribute();
+    let scheme = head.uri.scheme_str().unwrap_or("http");
+    let server = head.uri.authority().and_then(|authority| host_and_port(authority.as_str()));
+    let server = server.map(|(host, port)| (host, port.or_else(|| default_port(scheme))));
+    ClientMeasurement::start(metrics, method, server)
 }
 
 fn new_span(settings: &Settings, request: Request<'_>) -> Span {

@@ -26,7 +26,7 @@ impl Extras {
         if self.body_sizes
             && let Some(size) = content_length(request.headers())
         {
-            span.set_attribute("http.request.body.size", size);
+            span.set_attribute("http.request.body.size", saturated(size));
         }
         if let Some(hook) = &self.on_request {
             hook(request, span);
@@ -73,11 +73,10 @@ fn record_network(request: &ServiceRequest, client_port: Option<u16>, span: &Spa
 }
 
 /// The size that the head of a message says, if it does.
-pub(super) fn content_length(headers: &HeaderMap) -> Option<i64> {
-    let value = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
-    value.parse::<u64>().ok().map(saturated)
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-pub(super) fn saturated(size: u64) -> i64 {
+fn saturated(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }

@@ -231,6 +231,17 @@ impl ServerTracing {
         self.settings.upgrade_until_close = wanted;
         self
     }
+
+    /// Measures each request, whether it has a span or not.
+    ///
+    /// Give clones of one [`ServerMetrics`](crate::metrics::ServerMetrics) to all workers.
+    /// Handlers add attributes by [`MetricLabels`](super::MetricLabels).
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: crate::metrics::ServerMetrics) -> Self {
+        self.settings.metrics = Some(metrics);
+        self
+    }
 }
 
 impl Default for ServerTracing {

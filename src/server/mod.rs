@@ -66,6 +66,8 @@ mod extras;
 mod future;
 mod handle;
 mod health;
+#[cfg(feature = "metrics")]
+mod labels;
 mod middleware;
 mod policy;
 mod proxies;
@@ -79,6 +81,8 @@ pub use self::body::TracedBody;
 pub use self::future::ResponseFuture;
 pub use self::handle::ServerSpan;
 pub use self::health::is_health_check;
+#[cfg(feature = "metrics")]
+pub use self::labels::MetricLabels;
 pub use self::middleware::ServerTracing;
 pub use self::policy::Trust;
 pub use self::proxies::{InvalidNetwork, TrustedProxies};

@@ -33,6 +33,8 @@ pub(super) struct Settings {
     pub(super) sensitive_keys: SensitiveKeys,
     pub(super) proxies: Option<TrustedProxies>,
     pub(super) upgrade_until_close: bool,
+    #[cfg(feature = "metrics")]
+    pub(super) metrics: Option<crate::metrics::ServerMetrics>,
     /// What most applications do not ask for: a request that has none of it pays for one look.
     pub(super) extras: Option<Box<Extras>>,
 }

@@ -1,5 +1,7 @@
 //! One request's span, from its start to its one end.
 
+#[cfg(feature = "metrics")]
+use std::borrow::Cow;
 use std::cell::LazyCell;
 use std::fmt::Display;
 use std::net::IpAddr;
@@ -7,6 +9,8 @@ use std::rc::Rc;
 use std::thread;
 
 use actix_web::Error;
+#[cfg(feature = "metrics")]
+use actix_web::HttpMessage as _;
 use actix_web::body::BodySize;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, StatusCode, header};
@@ -15,11 +19,17 @@ use tracing::field::{self, Empty};
 use tracing::span::Id;
 
 use super::extract::extract;
+#[cfg(feature = "metrics")]
+use super::extras::content_length;
+#[cfg(feature = "metrics")]
+use super::labels::MetricLabels;
 use super::policy::Trust;
 use super::request_span::{Entered, RequestSpan, enclosing};
 use super::route::matched_route;
 use super::settings::{Extras, Settings};
 use crate::interop;
+#[cfg(feature = "metrics")]
+use crate::metrics::{ServerMeasurement, ServerMetrics, StartedRequest};
 use crate::propagation::Carried;
 use crate::semconv::address::{PeerAddress, host_and_port};
 use crate::semconv::forwarded::{Forwarded, forwarded};
@@ -39,6 +49,8 @@ pub(super) struct RequestGuard {
     settings: Rc<Settings>,
     is_head: bool,
     stage: Stage,
+    #[cfg(feature = "metrics")]
+    measured: Option<Measured>,
 }
 
 /// How far the request has come.
@@ -54,7 +66,8 @@ enum Stage {
 
 #[derive(Debug)]
 struct Sending {
-    failed: bool,
+    /// The status, if it is a failure.
+    failed: Option<StatusCode>,
     /// How much of the body actix-web has taken.
     sent: u64,
     /// How much it has not, if that can be told.
@@ -68,6 +81,8 @@ impl RequestGuard {
             settings: Rc::clone(settings),
             is_head: request.method() == Method::HEAD,
             stage: Stage::Handling,
+            #[cfg(feature = "metrics")]
+            measured: settings.metrics.as_ref().map(|metrics| measure(metrics, settings, request)),
         }
     }
 
@@ -81,12 +96,16 @@ impl RequestGuard {
         if interop::is_recording(self.request.span()) {
             self.record_response(response);
         }
+        #[cfg(feature = "metrics")]
+        if let Some(measured) = &mut self.measured {
+            measured.request.respond(status.as_u16(), matched_route(response.request()));
+        }
         let is_upgrade = status == StatusCode::SWITCHING_PROTOCOLS;
         let has_body = match is_upgrade {
             true => self.settings.upgrade_until_close,
             false => may_have_body(self.is_head, status.as_u16()),
         };
-        let failed = is_server_error(status.as_u16());
+        let failed = is_server_error(status.as_u16()).then_some(status);
         let left = (!has_body).then_some(0);
         self.stage = Stage::Sending(Sending { failed, sent: 0, left });
         if is_upgrade && !has_body {
@@ -94,16 +113,44 @@ impl RequestGuard {
             self.end(None);
             return None;
         }
-        (!self.request.is_inert()).then_some(self)
+        self.is_watched().then_some(self)
     }
 
     /// Records an error that is turned into a response further out, where its body is out of sight.
     pub(super) fn respond_with_error(mut self, error: &Error) {
+        if !self.is_watched() {
+            self.stage = Stage::Ended;
+            return;
+        }
+        // Not `status_code()`: error types may override only the method that is used here.
+        let status = error.error_response().status();
         if interop::is_recording(self.request.span()) {
-            // Not `status_code()`: error types may override only the method that is used here.
-            self.record_status(error.error_response().status(), None, None);
+            self.record_status(status, None, None);
+        }
+        #[cfg(feature = "metrics")]
+        if let Some(measured) = &mut self.measured {
+            measured.request.respond(status.as_u16(), None);
+            let failed = is_server_error(status.as_u16());
+            let error_type = failed.then(|| status.as_str().to_owned().into());
+            self.end_measured(error_type, None);
         }
         self.stage = Stage::Ended;
+    }
+
+    /// Whether anything is done with what becomes of the request.
+    fn is_watched(&self) -> bool {
+        #[cfg(feature = "metrics")]
+        if self.measured.is_some() {
+            return true;
+        }
+        !self.request.is_inert()
+    }
+
+    #[cfg(feature = "metrics")]
+    fn end_measured(&mut self, error_type: Option<Cow<'static, str>>, sent: Option<u64>) {
+        if let Some(Measured { request, labels }) = self.measured.take() {
+            request.end(error_type, sent, labels.take());
+        }
     }
 
     pub(super) fn expect_body(&mut self, size: BodySize) {
@@ -175,25 +222,28 @@ impl RequestGuard {
 
     /// Ends the request; with a failure, unless the response has been recorded as one already.
     fn end(&mut self, failure: Option<&'static str>) {
-        let ended = std::mem::replace(&mut self.stage, Stage::Ended);
-        let span = self.request.span();
-        if matches!(ended, Stage::Ended) || !interop::is_recording(span) {
-            return;
-        }
-        let sending = match ended {
+        let sending = match std::mem::replace(&mut self.stage, Stage::Ended) {
+            Stage::Handling => None,
             Stage::Sending(sending) => Some(sending),
-            Stage::Handling | Stage::Ended => None,
+            Stage::Ended => return,
         };
-        if let Some(error_type) = failure
-            && !sending.as_ref().is_some_and(|sending| sending.failed)
-        {
-            tracing::record_all!(span, otel.status_code = "error", error.type = error_type);
+        // The status that the response was recorded with stands.
+        let failed = sending.as_ref().and_then(|sending| sending.failed);
+        // A HEAD's body is taken and not sent.
+        let sent = sending.map(|sending| if self.is_head { 0 } else { sending.sent });
+        let span = self.request.span();
+        if interop::is_recording(span) {
+            if let (Some(error_type), None) = (failure, failed) {
+                tracing::record_all!(span, otel.status_code = "error", error.type = error_type);
+            }
+            if let (Some(extras), Some(sent)) = (&self.settings.extras, sent) {
+                extras.record_body(sent, span);
+            }
         }
-        if let Some(extras) = &self.settings.extras
-            && let Some(sending) = sending
-        {
-            // A HEAD's body is taken and not sent.
-            extras.record_body(if self.is_head { 0 } else { sending.sent }, span);
+        #[cfg(feature = "metrics")]
+        if self.measured.is_some() {
+            let status = failed.map(|status| status.as_str().to_owned().into());
+            self.end_measured(status.or_else(|| failure.map(Cow::Borrowed)), sent);
         }
     }
 }
@@ -207,6 +257,28 @@ impl Drop for RequestGuard {
             _ => self.end(Some(CLIENT_DISCONNECT)),
         }
     }
+}
+
+/// A request that is measured, and what handlers add.
+#[cfg(feature = "metrics")]
+#[derive(Debug)]
+struct Measured {
+    request: ServerMeasurement,
+    labels: MetricLabels,
+}
+
+#[cfg(feature = "metrics")]
+fn measure(metrics: &ServerMetrics, settings: &Settings, request: &ServiceRequest) -> Measured {
+    let told = told(settings, request);
+    let labels = MetricLabels::default();
+    request.extensions_mut().insert(labels.clone());
+    let request = StartedRequest {
+        method: settings.known_methods.classify(request.method().as_str()).attribute(),
+        scheme: told.scheme.unwrap_or_else(|| connection_scheme(request)),
+        version: protocol_version(request.version()),
+        body_size: content_length(request.headers()),
+    };
+    Measured { request: ServerMeasurement::start(metrics, &request), labels }
 }
 
 fn start_request(settings: &Settings, request: &ServiceRequest) -> RequestSpan {

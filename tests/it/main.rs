@@ -8,6 +8,8 @@ mod ends;
 mod handler;
 mod http;
 mod http2;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod propagation;
 mod reentrant;
 mod server;
