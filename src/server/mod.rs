@@ -44,6 +44,11 @@
 //! handler holds across an `.await`. Only where this middleware runs below itself, on a scope of an
 //! application that has it too, the outer span takes the place of a missing caller's.
 //!
+//! The attributes that are marked opt-in are there on request, and so is what an application knows
+//! itself: see the methods of [`ServerTracing`]. [`ServerSpan`] gives handlers the span. A scope or
+//! resource that is to be traced in another way is wrapped by a `ServerTracing` of its own, while
+//! the application's leaves it out by its filter.
+//!
 //! # When it ends
 //!
 //! | the request | status | `error.type` |
@@ -53,8 +58,12 @@
 //! | made the handler or the body panic | error | `panic` |
 //! | had a body that failed | error | `response_body` |
 //!
+//! An error that other middleware returns counts as the response that it is turned into.
+//!
 //! A body is at its end when actix-web has taken all of it; what is still in the buffers of the
-//! socket cannot be seen. A `101 Switching Protocols` ends at the handshake. Dropping on purpose
+//! socket cannot be seen. A `101 Switching Protocols` ends at the handshake, unless
+//! [`with_upgrades_until_close`](ServerTracing::with_upgrades_until_close) says so. A client that
+//! resets a stream of HTTP/2 does not stop the handler: that is seen when it answers. Dropping on purpose
 //! (a server that shuts down, middleware further out that replaces the body) cannot be told from
 //! a client that left.
 //!

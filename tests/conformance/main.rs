@@ -1,5 +1,6 @@
 //! The specifications that spanbridge follows, over real HTTP.
 
+mod comparison;
 #[allow(dead_code, reason = "what the other tests over sockets use too")]
 #[path = "../it/http.rs"]
 mod http;

@@ -48,6 +48,30 @@ async fn known_methods_can_be_replaced() {
     }
 }
 
+/// Runs itself in a process of its own, since the environment is the process's.
+#[actix_web::test]
+async fn known_methods_come_from_the_environment() {
+    const VARIABLE: &str = "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS";
+    if std::env::var(VARIABLE).is_err() {
+        let name = "server_options::known_methods_come_from_the_environment";
+        let run = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name])
+            .env(VARIABLE, "GET,PROPFIND")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&run.stdout);
+        assert!(run.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    for (method, expected) in [("PROPFIND", "PROPFIND"), ("GET", "GET"), ("POST", "_OTHER")] {
+        let head = format!("{method} /x/1 HTTP/1.1\nHost: h");
+        each(ServerTracing::new(), &head, |span, setup| {
+            assert_eq!(text(span, "http.request.method").unwrap(), expected, "{setup:?}");
+        })
+        .await;
+    }
+}
+
 #[actix_web::test]
 async fn sensitive_keys_can_be_replaced() {
     let middleware = ServerTracing::new().with_sensitive_query_keys(["token"]);
