@@ -118,14 +118,13 @@ impl ClientSpan {
     pub(super) fn fail(&mut self, error_type: &'static str) {
         let span = &self.span;
         // The status that the response was recorded with stands.
-        if self.failed.is_none() && !self.ended {
-            if interop::is_recording(span) {
-                tracing::record_all!(span, otel.status_code = "error", error.type = error_type);
-            }
-            #[cfg(feature = "metrics")]
-            if let Some(measured) = self.measured.take() {
-                measured.end(Some(error_type.into()));
-            }
+        let is_first = self.failed.is_none() && !self.ended;
+        if is_first && interop::is_recording(span) {
+            tracing::record_all!(span, otel.status_code = "error", error.type = error_type);
+        }
+        #[cfg(feature = "metrics")]
+        if is_first && let Some(measured) = self.measured.take() {
+            measured.end(Some(error_type.into()));
         }
         self.end();
     }
