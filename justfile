@@ -51,6 +51,16 @@ collector:
 golden *MODE:
     .ci/golden {{ MODE }}
 
+# The W3C's trace-context harness against the example; CHECKOUT is one of w3c/trace-context
+[group('test')]
+w3c CHECKOUT *TESTS:
+    .ci/w3c-harness {{ quote(CHECKOUT) }} {{ TESTS }}
+
+# Random input for everything that reads headers and URLs, RUNS times each
+[group('test')]
+fuzz RUNS='1000000':
+    cargo run --locked --release --manifest-path fuzz/Cargo.toml --bin random -- {{ RUNS }}
+
 # KEP-647's story, with and without an SDK in the webhook
 [group('test')]
 demo:

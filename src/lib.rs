@@ -97,6 +97,7 @@
 //! | `otlp-http` | yes | export over OTLP/HTTP with protobuf bodies |
 //! | `tracing-opentelemetry` | yes | spans of that crate's layer are served where it is installed instead of ours |
 //! | `cli` | no | the command `spanbridge`, and the module `import` that its `import` is made of |
+//! | `metrics` | no | the module `metrics`: durations of requests, and more |
 //! | `testing` | no | the module `testing`: spans in memory, printed as a tree |
 //!
 //! # Links
@@ -124,6 +125,8 @@ mod init;
 mod interop;
 mod layer;
 pub mod legacy;
+#[cfg(all(feature = "metrics", any(feature = "actix-web", feature = "awc")))]
+pub mod metrics;
 pub mod propagation;
 #[cfg(any(feature = "actix-web", feature = "awc"))]
 #[cfg_attr(

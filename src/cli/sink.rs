@@ -61,7 +61,7 @@ impl Sink {
             Destination::Json | Destination::Tree => {
                 let writer = Watched { error: Arc::clone(&write_error) };
                 let exporter = StdoutExporter::with_writer(writer);
-                (Box::new(exporter), 0)
+                (Box::new(exporter) as _, 0)
             }
         };
         let default_name = args.service_name.as_deref().unwrap_or("spanbridge-import");

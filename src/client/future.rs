@@ -2,12 +2,15 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use awc::ConnectResponse;
 use awc::error::SendRequestError;
 use pin_project_lite::pin_project;
 
+use super::body;
+use super::redirects::{Attempt, Note, Redirects};
 use super::span::ClientSpan;
 
 pin_project! {
@@ -15,19 +18,37 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it ends the span without a status.
+    /// Dropping it ends the span; without a status, unless it is known that awc has given up.
     #[derive(Debug)]
     pub struct ResponseFuture<F> {
         #[pin]
         inner: F,
         // `None` once resolved.
         span: Option<ClientSpan>,
+        attempt: Attempt,
+        redirects: Rc<Redirects>,
+        // What the future has resolved to was a redirect.
+        note: Option<Note>,
+    }
+
+    impl<F> PinnedDrop for ResponseFuture<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            if let Some(note) = this.note {
+                this.redirects.forget(note);
+            }
+        }
     }
 }
 
 impl<F> ResponseFuture<F> {
-    pub(super) fn new(inner: F, span: ClientSpan) -> Self {
-        Self { inner, span: Some(span) }
+    pub(super) fn new(
+        inner: F,
+        span: ClientSpan,
+        attempt: Attempt,
+        redirects: Rc<Redirects>,
+    ) -> Self {
+        Self { inner, span: Some(span), attempt, redirects, note: None }
     }
 }
 
@@ -43,9 +64,19 @@ where
             let _entered = this.span.as_ref().map(ClientSpan::enter);
             ready!(this.inner.poll(cx))
         };
-        if let Some(span) = this.span.take() {
-            span.respond(&result);
+        if let Ok(response) = &result {
+            *this.note = this.redirects.note(*this.attempt, response);
         }
-        Poll::Ready(result)
+        let Some(span) = this.span.take() else { return Poll::Ready(result) };
+        Poll::Ready(match result {
+            Ok(response) => Ok(match span.respond(&response) {
+                Some(span) => body::watch(response, span),
+                None => response,
+            }),
+            Err(error) => {
+                span.fail_with(&error);
+                Err(error)
+            }
+        })
     }
 }

@@ -4,7 +4,7 @@ use actix_http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_http::{RequestHead, RequestHeadType};
 use awc::ConnectRequest;
 
-use super::middleware::Settings;
+use super::settings::Settings;
 use crate::propagation::{self, Carried, Field, HeaderInjector};
 
 /// Writes `carried` over whatever trace context the request has already.
@@ -16,6 +16,51 @@ pub(super) fn inject(settings: &Settings, carried: &Carried, request: &mut Conne
         ConnectRequest::Client(head, ..) => inject_into(settings, carried, head),
         ConnectRequest::Tunnel(head, _) => overwrite(settings, carried, &mut head.headers),
     }
+}
+
+/// Takes trace context and baggage out of a request, whoever has put them there.
+pub(super) fn remove(settings: &Settings, request: &mut ConnectRequest) {
+    let names: Vec<HeaderName> = match &settings.propagator {
+        None => [Field::TraceParent, Field::TraceState, Field::Baggage]
+            .map(|field| field.header_name().clone())
+            .to_vec(),
+        Some(propagator) => {
+            propagator.fields().filter_map(|f| HeaderName::from_bytes(f.as_bytes()).ok()).collect()
+        }
+    };
+    match request {
+        ConnectRequest::Client(head, ..) => remove_from(&names, head),
+        ConnectRequest::Tunnel(head, _) => names.iter().for_each(|n| drop(head.headers.remove(n))),
+    }
+}
+
+fn remove_from(names: &[HeaderName], head: &mut RequestHeadType) {
+    let (shared, extra) = match head {
+        RequestHeadType::Owned(head) => {
+            return names.iter().for_each(|name| drop(head.headers.remove(name)));
+        }
+        RequestHeadType::Rc(shared, extra) => (shared, extra),
+    };
+    if let Some(extra) = extra {
+        names.iter().for_each(|name| drop(extra.remove(name)));
+    }
+    if names.iter().any(|name| shared.headers.contains_key(name)) {
+        let mut own = own(shared, extra.as_ref());
+        names.iter().for_each(|name| drop(own.headers.remove(name)));
+        *head = RequestHeadType::Owned(own);
+    }
+}
+
+/// A copy of a shared head, with the headers that take the place of its own.
+fn own(shared: &RequestHead, extra: Option<&HeaderMap>) -> RequestHead {
+    let mut own = shared.clone();
+    for name in extra.into_iter().flat_map(HeaderMap::keys) {
+        own.headers.remove(name);
+    }
+    for (name, value) in extra.into_iter().flat_map(HeaderMap::iter) {
+        own.headers.append(name.clone(), value.clone());
+    }
+    own
 }
 
 fn inject_into(settings: &Settings, carried: &Carried, head: &mut RequestHeadType) {
@@ -31,14 +76,14 @@ fn inject_into(settings: &Settings, carried: &Carried, head: &mut RequestHeadTyp
         is_stale |= shared.headers.contains_key(name) && !extra.contains_key(name);
     });
     if is_stale {
-        let mut own = RequestHead::clone(shared);
-        for_each_stale_name(settings, carried, |name| drop(own.headers.remove(name)));
-        for name in extra.keys() {
-            own.headers.remove(name);
-        }
-        for (name, value) in extra.iter() {
-            own.headers.append(name.clone(), value.clone());
-        }
+        let stale = {
+            let mut stale = Vec::new();
+            for_each_stale_name(settings, carried, |name| stale.push(name.clone()));
+            stale.retain(|name| !extra.contains_key(name));
+            stale
+        };
+        let mut own = own(shared, Some(extra));
+        stale.iter().for_each(|name| drop(own.headers.remove(name)));
         *head = RequestHeadType::Owned(own);
     }
 }
@@ -177,6 +222,20 @@ mod tests {
             let ConnectRequest::Tunnel(head, _) = request else { unreachable!("made above") };
             assert_eq!(head.headers.get_all("traceparent").count(), 2);
             assert_eq!(head.headers.len(), 8);
+        }
+    }
+
+    #[test]
+    fn trace_context_is_removed_from_whatever_head_it_is_in() {
+        let names = [Field::TraceParent, Field::TraceState, Field::Baggage]
+            .map(|field| field.header_name().clone());
+        for mut head in heads() {
+            remove_from(&names, &mut head);
+            for name in &names {
+                let extra = head.extra_headers().is_some_and(|extra| extra.contains_key(name));
+                assert!(!extra && !head.as_ref().headers.contains_key(name), "{name}");
+            }
+            assert!(head.as_ref().headers.contains_key("accept"));
         }
     }
 }

@@ -1,32 +1,42 @@
-//! The hook's factory and its settings.
+//! The hook's factory.
 
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
+use actix_http::RequestHead;
 use actix_service::Service;
+use awc::http::header::{HeaderMap, HeaderName};
+use awc::http::{StatusCode, Uri};
 use awc::middleware::Transform;
 use awc::{ConnectRequest, ConnectResponse, error::SendRequestError};
 use opentelemetry::propagation::TextMapPropagator;
+use tracing::Span;
 
 use super::service::ClientTracingService;
+use super::settings::Settings;
+use crate::semconv::method::KnownMethods;
+use crate::semconv::redact::SensitiveKeys;
 
 /// awc hook that makes a client span for each request and injects its context.
 ///
 /// Goes to [`awc::ClientBuilder::wrap`]; see the [module](super) for examples and for what the span
 /// holds. Cheap to clone: clones share their settings.
-#[derive(Clone, Debug, Default)]
+///
+/// Of two calls of one method the second replaces the first. What is to hold for some requests only
+/// is said by [`RequestTracing`](super::RequestTracing).
+#[derive(Clone, Debug)]
 pub struct ClientTracing {
     settings: Settings,
 }
 
-#[derive(Clone, Debug, Default)]
-pub(super) struct Settings {
-    pub(super) propagator: Option<Arc<dyn TextMapPropagator + Send + Sync>>,
-}
-
 impl ClientTracing {
     /// A hook that writes trace context and baggage as W3C headers.
+    ///
+    /// Which methods are known is read from `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS`, if it is set.
     pub fn new() -> Self {
-        Self::default()
+        let known_methods = KnownMethods::from_env();
+        Self { settings: Settings { known_methods, ..Settings::default() } }
     }
 
     /// Writes trace context and baggage with `propagator` instead.
@@ -38,6 +48,143 @@ impl ClientTracing {
         self.settings.propagator = Some(Arc::new(propagator));
         self
     }
+
+    /// Passes trace context and baggage on only where `wanted` returns true: to the services that
+    /// belong together, say, and not to those of others.
+    ///
+    /// The other requests have their spans, and lose trace context and baggage that were set by
+    /// hand or copied from an incoming request.
+    #[must_use]
+    pub fn propagate_to(mut self, wanted: impl Fn(&Uri) -> bool + Send + Sync + 'static) -> Self {
+        self.settings.propagate_to = Some(Arc::new(wanted));
+        self
+    }
+
+    /// Records exactly these methods as they are, and all others as `_OTHER`.
+    ///
+    /// Replaces both the list of the conventions and that of the environment. Methods are
+    /// case-sensitive.
+    #[must_use]
+    pub fn with_known_methods<M: Into<String>>(
+        mut self,
+        methods: impl IntoIterator<Item = M>,
+    ) -> Self {
+        self.settings.known_methods = KnownMethods::new(methods);
+        self
+    }
+
+    /// Replaces the values of exactly these keys of a query by `REDACTED`.
+    ///
+    /// Keys are case-sensitive. The keys by default are those of
+    /// `ServerTracing::with_sensitive_query_keys`.
+    #[must_use]
+    pub fn with_sensitive_query_keys<K: Into<String>>(
+        mut self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Self {
+        self.settings.sensitive_keys = SensitiveKeys::new(keys);
+        self
+    }
+
+    /// Records these headers of requests as `http.request.header.<name>`, if they are not
+    /// [denied](Self::with_denied_headers).
+    ///
+    /// Headers that awc adds by itself, such as `Host`, are not seen.
+    #[must_use]
+    pub fn with_request_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.settings.extras_mut().headers.set_request(names);
+        self
+    }
+
+    /// Records these headers of responses as `http.response.header.<name>`, if they are not
+    /// [denied](Self::with_denied_headers).
+    #[must_use]
+    pub fn with_response_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.settings.extras_mut().headers.set_response(names);
+        self
+    }
+
+    /// Never records these headers, whoever asks for them.
+    ///
+    /// By default these are `Authorization`, `Cookie`, `Proxy-Authenticate`,
+    /// `Proxy-Authorization`, `Set-Cookie` and `WWW-Authenticate`, which are no longer denied
+    /// unless `names` has them.
+    #[must_use]
+    pub fn with_denied_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.settings.extras_mut().headers.set_denied(names);
+        self
+    }
+
+    /// Records what `template` makes of a request as `url.template`, and names the span after it.
+    ///
+    /// [`RequestTracing::with_url_template`](super::RequestTracing::with_url_template) says it for
+    /// a single request, and wins.
+    #[must_use]
+    pub fn with_url_template(
+        mut self,
+        template: impl Fn(&RequestHead) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.extras_mut().url_template = Some(Arc::new(template));
+        self
+    }
+
+    /// Calls `hook` with each request and its new span, to set attributes, say.
+    #[must_use]
+    pub fn on_request(
+        mut self,
+        hook: impl Fn(&RequestHead, &Span) + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.extras_mut().on_request = Some(Arc::new(hook));
+        self
+    }
+
+    /// Calls `hook` with status and headers of each response and the span of its request.
+    #[must_use]
+    pub fn on_response(
+        mut self,
+        hook: impl Fn(StatusCode, &HeaderMap, &Span) + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.extras_mut().on_response = Some(Arc::new(hook));
+        self
+    }
+
+    /// Takes requests that are dropped after this long for ones that awc has given up.
+    ///
+    /// awc's own time limit, of five seconds by default, is out of sight for a hook: it looks like
+    /// a caller that lost interest, which is no error. Give the client's limit here, or use
+    /// [`RecordTimeout`](super::RecordTimeout), which does not have to guess.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.timeout = Some(timeout);
+        self
+    }
+
+    /// Ends the span when the response's body has been read, has failed, or is dropped, and not
+    /// with the head of the response.
+    ///
+    /// A body that fails is recorded as `body_read`. One that is kept and not read keeps its span
+    /// open.
+    #[must_use]
+    pub fn with_end_at_body_end(mut self, wanted: bool) -> Self {
+        self.settings.until_body_end = wanted;
+        self
+    }
+
+    /// Measures each request, whether it has a span or not.
+    ///
+    /// Give clones of one [`ClientMetrics`](crate::metrics::ClientMetrics) to all clients.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: crate::metrics::ClientMetrics) -> Self {
+        self.settings.metrics = Some(metrics);
+        self
+    }
+}
+
+impl Default for ClientTracing {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl<S> Transform<S, ConnectRequest> for ClientTracing
@@ -47,6 +194,6 @@ where
     type Transform = ClientTracingService<S>;
 
     fn new_transform(self, service: S) -> Self::Transform {
-        ClientTracingService::new(service, self.settings)
+        ClientTracingService::new(service, Rc::new(self.settings))
     }
 }

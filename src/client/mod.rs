@@ -31,18 +31,23 @@
 //!
 //! Its target is `spanbridge::client`, its level INFO. It carries the attributes that the
 //! [semantic conventions] require, and is named after the method. Credentials in the URL are
-//! replaced. awc follows redirects around its hooks, so each hop is a span of its own.
+//! replaced. awc follows redirects around its hooks, so each hop is a span of its own, with
+//! `http.request.resend_count`. [`RequestTracing`] says what holds for single requests: a
+//! `url.template`, say.
 //!
 //! # When it ends
 //!
-//! A span begins with `send()` and ends with the head of the response, not with its body; that is
-//! what awc's timeout covers too. A request that is dropped before, by its caller or by that
-//! timeout, ends its span without a status.
+//! A span begins with `send()` and ends with the head of the response, not with its body, unless
+//! [`with_end_at_body_end`](ClientTracing::with_end_at_body_end) says so. A request that its caller
+//! drops before ends its span without a status. awc's time limit drops requests too, and out of
+//! sight: [`RecordTimeout`] and [`with_timeout`](ClientTracing::with_timeout) tell it apart.
 //!
 //! | the request | status | `error.type` |
 //! |---|---|---|
 //! | was answered with less than 400 | unset | none |
 //! | was answered with 400 or more | error | the code |
+//! | was given up by awc, as far as that is known | error | `timeout` |
+//! | was answered with a body that fails, if the span ends with it | error | `body_read` |
 //! | could not be sent or answered | error | `connect_io`, `connect_refused`, `connect_timeout`, `connection_closed`, `dns`, `dns_no_records`, `h2`, `request_body`, `response_parse`, `send_io`, `timeout`, `tls`, `tunnel_not_supported`, `url_invalid` or `_OTHER` |
 //!
 //! # Headers
@@ -54,13 +59,20 @@
 //!
 //! [semantic conventions]: https://github.com/open-telemetry/semantic-conventions/blob/v1.42.0/docs/http/http-spans.md#http-client-span
 
+mod body;
 mod error_type;
 mod future;
 mod inject;
 mod middleware;
+mod redirects;
+mod request_tracing;
 mod service;
+mod settings;
 mod span;
+mod timeout;
 
 pub use self::future::ResponseFuture;
 pub use self::middleware::ClientTracing;
+pub use self::request_tracing::RequestTracing;
 pub use self::service::ClientTracingService;
+pub use self::timeout::{RecordTimeout, TimeoutRecorded};

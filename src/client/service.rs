@@ -1,24 +1,29 @@
 //! The service around a client's connector.
 
+use std::rc::Rc;
+
 use actix_service::{Service, forward_ready};
 use awc::error::SendRequestError;
 use awc::{ConnectRequest, ConnectResponse};
 
 use super::future::ResponseFuture;
-use super::inject::inject;
-use super::middleware::Settings;
-use super::span::ClientSpan;
+use super::inject::{inject, remove};
+use super::redirects::{Attempt, Redirects};
+use super::request_tracing::RequestTracing;
+use super::settings::Settings;
+use super::span::{ClientSpan, Request};
 
 /// A connector whose requests are traced. Made by [`ClientTracing`](super::ClientTracing).
 #[derive(Debug)]
 pub struct ClientTracingService<S> {
     service: S,
-    settings: Settings,
+    settings: Rc<Settings>,
+    redirects: Rc<Redirects>,
 }
 
 impl<S> ClientTracingService<S> {
-    pub(super) fn new(service: S, settings: Settings) -> Self {
-        Self { service, settings }
+    pub(super) fn new(service: S, settings: Rc<Settings>) -> Self {
+        Self { service, settings, redirects: Rc::default() }
     }
 }
 
@@ -32,13 +37,35 @@ where
 
     forward_ready!(service);
 
-    fn call(&self, mut request: ConnectRequest) -> Self::Future {
-        let span = ClientSpan::start(&request);
-        inject(&self.settings, &span.carried(), &mut request);
+    fn call(&self, mut connect: ConnectRequest) -> Self::Future {
+        let (span, propagates, attempt) = {
+            let (head, address) = match &connect {
+                ConnectRequest::Client(head, _, address) => (head.as_ref(), *address),
+                ConnectRequest::Tunnel(head, address) => (head, *address),
+            };
+            let scope = RequestTracing::current();
+            let (attempt, template) = match (self.redirects.follow(&head.uri), scope) {
+                // The scope is that of whoever polls.
+                (Some(attempt), _) => (attempt, None),
+                (None, None) => (Attempt::default(), None),
+                (None, Some(RequestTracing { url_template, without_propagation })) => {
+                    (Attempt { without_propagation, ..Attempt::default() }, url_template)
+                }
+            };
+            let wanted = self.settings.propagate_to.as_ref().is_none_or(|to| to(&head.uri));
+            let propagates = wanted && !attempt.without_propagation;
+            let request = Request { head, address, template, resend_count: attempt.resend_count };
+            (ClientSpan::start(&self.settings, request), propagates, attempt)
+        };
+        if propagates {
+            inject(&self.settings, &span.carried(), &mut connect);
+        } else {
+            remove(&self.settings, &mut connect);
+        }
         let inner = {
             let _entered = span.enter();
-            self.service.call(request)
+            self.service.call(connect)
         };
-        ResponseFuture::new(inner, span)
+        ResponseFuture::new(inner, span, attempt, Rc::clone(&self.redirects))
     }
 }

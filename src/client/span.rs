@@ -1,67 +1,144 @@
-//! One attempt's span, from `send()` to the head of the response.
+//! One attempt's span, from `send()` to the head of the response, or to the end of its body.
 
+use std::borrow::Cow;
 use std::cell::LazyCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Instant;
 
 use actix_http::RequestHead;
+use awc::ConnectResponse;
 use awc::error::SendRequestError;
-use awc::http::header;
+use awc::http::header::{self, HeaderMap};
 use awc::http::{StatusCode, Version};
-use awc::{ConnectRequest, ConnectResponse};
 use tracing::Span;
-use tracing::field::Empty;
+use tracing::field::{self, Empty};
 
 use super::error_type::error_type;
+use super::settings::Settings;
+use super::timeout::is_timed_out;
 use crate::interop;
+#[cfg(feature = "metrics")]
+use crate::metrics::{ClientMeasurement, ClientMetrics};
 use crate::propagation::Carried;
-use crate::semconv::address::{default_port, host_and_port};
-use crate::semconv::method::RequestMethod;
+use crate::semconv::address::{PeerAddress, default_port, host_and_port};
+use crate::semconv::name::SpanName;
 use crate::semconv::outcome::is_client_error;
 use crate::semconv::protocol_version;
 use crate::semconv::redact::RedactedUrl;
+use crate::span_ext::SpanExt as _;
 
-/// Dropping it ends the span; without a status, if there was no response.
+/// What is known of a request when it is sent.
 #[derive(Debug)]
-pub(super) struct ClientSpan(Span);
+pub(super) struct Request<'a> {
+    pub(super) head: &'a RequestHead,
+    /// Where it goes, if the caller says so.
+    pub(super) address: Option<SocketAddr>,
+    pub(super) template: Option<Cow<'static, str>>,
+    pub(super) resend_count: u32,
+}
+
+/// Dropping it ends the span; without a status, unless it is known that awc has given up.
+#[derive(Debug)]
+pub(super) struct ClientSpan {
+    span: Span,
+    settings: Rc<Settings>,
+    /// Known only where there is a use for it.
+    started: Option<Instant>,
+    has_head: bool,
+    /// The status, if it is a failure.
+    failed: Option<StatusCode>,
+    ended: bool,
+    #[cfg(feature = "metrics")]
+    measured: Option<ClientMeasurement>,
+}
 
 impl ClientSpan {
-    pub(super) fn start(request: &ConnectRequest) -> Self {
-        Self(match request {
-            ConnectRequest::Client(head, ..) => new_span(head.as_ref()),
-            ConnectRequest::Tunnel(head, _) => new_span(head),
-        })
+    pub(super) fn start(settings: &Rc<Settings>, request: Request<'_>) -> Self {
+        let started = settings.timeout.is_some().then(Instant::now);
+        let head = request.head;
+        let span = new_span(settings, request);
+        if let Some(extras) = &settings.extras
+            && interop::is_recording(&span)
+        {
+            extras.headers.of_request(&head.headers, |kv| span.set_attribute(kv.key, kv.value));
+            if let Some(hook) = &extras.on_request {
+                hook(head, &span);
+            }
+        }
+        Self {
+            span,
+            settings: Rc::clone(settings),
+            started,
+            has_head: false,
+            failed: None,
+            ended: false,
+            #[cfg(feature = "metrics")]
+            measured: settings.metrics.as_ref().map(|metrics| measure(metrics, settings, head)),
+        }
     }
 
     /// What the request is to carry.
     pub(super) fn carried(&self) -> Carried {
-        interop::carried_by(&self.0)
+        interop::carried_by(&self.span)
     }
 
     pub(super) fn enter(&self) -> tracing::span::Entered<'_> {
-        self.0.enter()
+        self.span.enter()
     }
 
-    pub(super) fn respond(self, result: &Result<ConnectResponse, SendRequestError>) {
-        if !interop::is_recording(&self.0) {
-            return;
+    /// Records the head of a response. The span comes back if the body is still to be watched.
+    pub(super) fn respond(mut self, response: &ConnectResponse) -> Option<Self> {
+        let (status, version, headers) = match response {
+            ConnectResponse::Client(response) => {
+                (response.status(), response.version(), response.headers())
+            }
+            ConnectResponse::Tunnel(head, _) => (head.status, head.version, &head.headers),
+        };
+        if interop::is_recording(&self.span) {
+            self.record_head(status, version, headers);
         }
-        match result {
-            Ok(ConnectResponse::Client(response)) => {
-                self.record_response(response.status(), response.version());
-            }
-            Ok(ConnectResponse::Tunnel(head, _)) => self.record_response(head.status, head.version),
-            Err(error) => {
-                let span = &self.0;
-                tracing::record_all!(
-                    span,
-                    otel.status_code = "error",
-                    error.type = error_type(error),
-                );
-            }
+        #[cfg(feature = "metrics")]
+        if let Some(measured) = &mut self.measured {
+            measured.respond(status.as_u16(), protocol_version(version));
+        }
+        self.failed = is_client_error(status.as_u16()).then_some(status);
+        self.has_head = true;
+        if self.settings.until_body_end {
+            return Some(self);
+        }
+        self.end();
+        None
+    }
+
+    pub(super) fn fail_with(mut self, error: &SendRequestError) {
+        self.fail(error_type(error));
+    }
+
+    pub(super) fn fail(&mut self, error_type: &'static str) {
+        let span = &self.span;
+        // The status that the response was recorded with stands.
+        let is_first = self.failed.is_none() && !self.ended;
+        if is_first && interop::is_recording(span) {
+            tracing::record_all!(span, otel.status_code = "error", error.type = error_type);
+        }
+        #[cfg(feature = "metrics")]
+        if is_first && let Some(measured) = self.measured.take() {
+            measured.end(Some(error_type.into()));
+        }
+        self.end();
+    }
+
+    pub(super) fn end(&mut self) {
+        self.ended = true;
+        #[cfg(feature = "metrics")]
+        if let Some(measured) = self.measured.take() {
+            measured.end(self.failed.map(|status| status.as_str().to_owned().into()));
         }
     }
 
-    fn record_response(&self, status: StatusCode, version: Version) {
-        let span = &self.0;
+    fn record_head(&self, status: StatusCode, version: Version, headers: &HeaderMap) {
+        let span = &self.span;
         let failed = is_client_error(status.as_u16());
         tracing::record_all!(
             span,
@@ -70,12 +147,46 @@ impl ClientSpan {
             network.protocol.version = protocol_version(version),
             error.type = failed.then(|| status.as_str()),
         );
+        if let Some(extras) = &self.settings.extras {
+            extras.headers.of_response(headers, |kv| span.set_attribute(kv.key, kv.value));
+            if let Some(hook) = &extras.on_response {
+                hook(status, headers, span);
+            }
+        }
+    }
+
+    fn is_given_up(&self) -> bool {
+        let is_late = || Some(self.started?.elapsed() >= self.settings.timeout?);
+        is_timed_out() || is_late().unwrap_or(false)
     }
 }
 
-fn new_span(head: &RequestHead) -> Span {
+impl Drop for ClientSpan {
+    fn drop(&mut self) {
+        // The time limit for the body is another one, and the caller's.
+        if !self.ended {
+            if !self.has_head && self.is_given_up() {
+                self.fail("timeout");
+            } else {
+                self.end();
+            }
+        }
+    }
+}
+
+#[cfg(feature = "metrics")]
+fn measure(metrics: &ClientMetrics, settings: &Settings, head: &RequestHead) -> ClientMeasurement {
+    let method = settings.known_methods.classify(head.method.as_str()).attribute();
+    let scheme = head.uri.scheme_str().unwrap_or("http");
+    let server = head.uri.authority().and_then(|authority| host_and_port(authority.as_str()));
+    let server = server.map(|(host, port)| (host, port.or_else(|| default_port(scheme))));
+    ClientMeasurement::start(metrics, method, server)
+}
+
+fn new_span(settings: &Settings, request: Request<'_>) -> Span {
+    let Request { head, address, template, resend_count } = request;
     let uri = &head.uri;
-    let method = RequestMethod::new(head.method.as_str());
+    let method = settings.known_methods.classify(head.method.as_str());
     let scheme = uri.scheme_str().unwrap_or("http");
     // Field values are not evaluated for a span that is disabled, so what several share is lazy.
     let authority = LazyCell::new(|| match uri.authority() {
@@ -86,6 +197,16 @@ fn new_span(head: &RequestHead) -> Span {
         }
     });
     let host = LazyCell::new(|| host_and_port(&authority));
+    let template = LazyCell::new(|| {
+        template.or_else(|| {
+            let make = settings.extras.as_ref()?.url_template.as_ref()?;
+            make(head).map(Cow::Owned)
+        })
+    });
+    let name = LazyCell::new(|| match template.as_deref() {
+        None => Cow::Borrowed(method.in_span_name()),
+        target => Cow::Owned(SpanName { method: method.in_span_name(), target }.to_string()),
+    });
 
     // What is recorded late comes first: `record_all!` looks fields up in order.
     tracing::info_span!(
@@ -95,10 +216,13 @@ fn new_span(head: &RequestHead) -> Span {
         http.response.status_code = Empty,
         network.protocol.version = Empty,
         error.type = Empty,
-        otel.name = method.in_span_name(),
+        otel.name = &**name,
         otel.kind = "client",
         http.request.method = method.attribute(),
         http.request.method_original = method.original(),
+        http.request.resend_count = (resend_count > 0).then_some(i64::from(resend_count)),
+        network.peer.address = address.map(|peer| field::display(PeerAddress(peer.ip()))),
+        network.peer.port = address.map(|peer| i64::from(peer.port())),
         server.address = host.map(|(address, _)| address),
         server.port = host.and_then(|(_, port)| port.or_else(|| default_port(scheme))).map(i64::from),
         url.full = %RedactedUrl {
@@ -106,7 +230,9 @@ fn new_span(head: &RequestHead) -> Span {
             authority: &authority,
             path: uri.path(),
             query: uri.query(),
+            sensitive: &settings.sensitive_keys,
         },
+        url.template = template.as_deref(),
     )
 }
 
@@ -118,7 +244,9 @@ mod tests {
 
     #[test]
     fn fields_are_attributes_of_the_conventions() {
-        let span = new_span(&RequestHead::default());
+        let head = RequestHead::default();
+        let request = Request { head: &head, address: None, template: None, resend_count: 0 };
+        let span = new_span(&Settings::default(), request);
         let metadata = span.metadata().expect("a span that is disabled keeps its metadata");
         assert_eq!(metadata.target(), "spanbridge::client");
         let mut names: Vec<_> = metadata.fields().iter().map(|field| field.name()).collect();
@@ -128,11 +256,15 @@ mod tests {
             attribute::ERROR_TYPE,
             attribute::HTTP_REQUEST_METHOD,
             attribute::HTTP_REQUEST_METHOD_ORIGINAL,
+            attribute::HTTP_REQUEST_RESEND_COUNT,
             attribute::HTTP_RESPONSE_STATUS_CODE,
+            attribute::NETWORK_PEER_ADDRESS,
+            attribute::NETWORK_PEER_PORT,
             attribute::NETWORK_PROTOCOL_VERSION,
             attribute::SERVER_ADDRESS,
             attribute::SERVER_PORT,
             attribute::URL_FULL,
+            "url.template",
         ];
         assert_eq!(names, expected);
     }

@@ -9,6 +9,9 @@
 //! [version 1.42]: https://github.com/open-telemetry/semantic-conventions/blob/v1.42.0/docs/http/http-spans.md
 
 pub(crate) mod address;
+#[cfg(feature = "actix-web")]
+pub(crate) mod forwarded;
+pub(crate) mod headers;
 pub(crate) mod method;
 pub(crate) mod name;
 pub(crate) mod outcome;

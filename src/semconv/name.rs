@@ -6,8 +6,8 @@ use std::fmt;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SpanName<'a> {
     /// As [`RequestMethod::in_span_name`](super::method::RequestMethod::in_span_name) gives it.
-    pub(crate) method: &'static str,
-    /// The route on a server. Never the path.
+    pub(crate) method: &'a str,
+    /// The route on a server, the template on a client. Never the path.
     pub(crate) target: Option<&'a str>,
 }
 

@@ -1,6 +1,7 @@
 //! Credentials in URLs are never recorded.
 
 use std::fmt;
+use std::sync::Arc;
 
 const REDACTED: &str = "REDACTED";
 
@@ -15,26 +16,47 @@ const SENSITIVE_KEYS: [&str; 7] = [
     "sig",
 ];
 
+/// The query keys whose values are not recorded.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SensitiveKeys(Option<Arc<[String]>>);
+
+impl SensitiveKeys {
+    /// Exactly `keys`, whatever the conventions say.
+    pub(crate) fn new<K: Into<String>>(keys: impl IntoIterator<Item = K>) -> Self {
+        Self(Some(keys.into_iter().map(Into::into).collect()))
+    }
+
+    fn contains(&self, key: &str) -> bool {
+        match &self.0 {
+            None => SENSITIVE_KEYS.contains(&key),
+            Some(keys) => keys.iter().any(|sensitive| sensitive == key),
+        }
+    }
+}
+
 /// A query string without its `?`, with the values of sensitive keys replaced.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct RedactedQuery<'a>(pub(crate) &'a str);
+pub(crate) struct RedactedQuery<'a> {
+    pub(crate) query: &'a str,
+    pub(crate) sensitive: &'a SensitiveKeys,
+}
 
 impl fmt::Display for RedactedQuery<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // `clean` grows over everything that can be written as it is, usually the whole query.
         let (mut clean, mut at) = (0, 0);
-        for pair in self.0.split('&') {
+        for pair in self.query.split('&') {
             if let Some((key, value)) = pair.split_once('=')
-                && SENSITIVE_KEYS.contains(&key)
+                && self.sensitive.contains(key)
             {
                 let value_at = at + pair.len() - value.len();
-                f.write_str(&self.0[clean..value_at])?;
+                f.write_str(&self.query[clean..value_at])?;
                 f.write_str(REDACTED)?;
                 clean = at + pair.len();
             }
             at += pair.len() + 1;
         }
-        f.write_str(&self.0[clean..])
+        f.write_str(&self.query[clean..])
     }
 }
 
@@ -46,6 +68,7 @@ pub(crate) struct RedactedUrl<'a> {
     pub(crate) authority: &'a str,
     pub(crate) path: &'a str,
     pub(crate) query: Option<&'a str>,
+    pub(crate) sensitive: &'a SensitiveKeys,
 }
 
 impl fmt::Display for RedactedUrl<'_> {
@@ -62,7 +85,7 @@ impl fmt::Display for RedactedUrl<'_> {
         f.write_str(self.path)?;
         if let Some(query) = self.query {
             f.write_str("?")?;
-            RedactedQuery(query).fmt(f)?;
+            RedactedQuery { query, sensitive: self.sensitive }.fmt(f)?;
         }
         Ok(())
     }
@@ -95,7 +118,8 @@ mod tests {
             ("X-Goog-Signature=s", "X-Goog-Signature=REDACTED"),
             ("gr\u{fc}n=\u{fc}&sig=\u{fc}", "gr\u{fc}n=\u{fc}&sig=REDACTED"),
         ] {
-            assert_eq!(RedactedQuery(query).to_string(), expected, "{query}");
+            let sensitive = &SensitiveKeys::default();
+            assert_eq!(RedactedQuery { query, sensitive }.to_string(), expected, "{query}");
         }
     }
 
@@ -109,8 +133,21 @@ mod tests {
             ("u@p@h", "/", None, "https://REDACTED:REDACTED@h/"),
             ("[::1]:1", "/", Some("sig=x"), "https://[::1]:1/?sig=REDACTED"),
         ] {
-            let url = RedactedUrl { scheme: "https", authority, path, query };
+            let sensitive = &SensitiveKeys::default();
+            let url = RedactedUrl { scheme: "https", authority, path, query, sensitive };
             assert_eq!(url.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn list_of_keys_can_be_replaced() {
+        let query = "token=a&sig=b&Token=c";
+        for (sensitive, expected) in [
+            (SensitiveKeys::new(["token"]), "token=REDACTED&sig=b&Token=c"),
+            (SensitiveKeys::new(Vec::<String>::new()), query),
+        ] {
+            let redacted = RedactedQuery { query, sensitive: &sensitive };
+            assert_eq!(redacted.to_string(), expected);
         }
     }
 }

@@ -8,7 +8,7 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::web::Bytes;
 use pin_project_lite::pin_project;
 
-use super::span::ServerSpan;
+use super::span::RequestGuard;
 
 pin_project! {
     /// A response body that ends the request's span when it ends, or when it is dropped.
@@ -18,7 +18,7 @@ pin_project! {
         content: Content<B>,
         size: BodySize,
         // `None` once ended, and where there is nothing to do.
-        span: Option<ServerSpan>,
+        guard: Option<RequestGuard>,
     }
 }
 
@@ -33,16 +33,16 @@ pin_project! {
 }
 
 impl<B: MessageBody> TracedBody<B> {
-    pub(super) fn new(body: B, mut span: Option<ServerSpan>) -> Self {
+    pub(super) fn new(body: B, mut guard: Option<RequestGuard>) -> Self {
         let size = body.size();
         let content = match body.try_into_bytes() {
             Ok(bytes) => Content::Bytes { bytes },
             Err(body) => Content::Body { body },
         };
-        if let Some(span) = &mut span {
-            span.expect_body(size);
+        if let Some(guard) = &mut guard {
+            guard.expect_body(size);
         }
-        Self { content, size, span }
+        Self { content, size, guard }
     }
 }
 
@@ -64,20 +64,20 @@ impl<B: MessageBody> MessageBody for TracedBody<B> {
                 (!bytes.is_empty()).then_some(Ok(bytes))
             }
             ContentProj::Body { body } => {
-                let _entered = this.span.as_ref().map(ServerSpan::enter);
+                let _entered = this.guard.as_ref().map(RequestGuard::enter);
                 ready!(body.poll_next(cx))
             }
         };
-        if let Some(span) = this.span {
+        if let Some(guard) = this.guard {
             match &next {
-                Some(Ok(chunk)) => span.sent(chunk.len()),
+                Some(Ok(chunk)) => guard.sent(chunk.len()),
                 Some(Err(_)) => {
-                    span.body_failed();
-                    *this.span = None;
+                    guard.body_failed();
+                    *this.guard = None;
                 }
                 None => {
-                    span.body_ended();
-                    *this.span = None;
+                    guard.body_ended();
+                    *this.guard = None;
                 }
             }
         }
@@ -88,8 +88,8 @@ impl<B: MessageBody> MessageBody for TracedBody<B> {
     fn try_into_bytes(self) -> Result<Bytes, Self> {
         match self.content {
             Content::Bytes { bytes } => {
-                if let Some(mut span) = self.span {
-                    span.body_ended();
+                if let Some(mut guard) = self.guard {
+                    guard.body_ended();
                 }
                 Ok(bytes)
             }

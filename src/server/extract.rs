@@ -3,7 +3,7 @@
 use actix_web::http::header::HeaderMap;
 use opentelemetry::Context;
 
-use super::middleware::Settings;
+use super::settings::Settings;
 use crate::propagation::{self, Carried, HeaderExtractor};
 
 pub(super) fn extract(settings: &Settings, headers: &HeaderMap) -> Carried {

@@ -10,7 +10,7 @@ use actix_web::dev::ServiceResponse;
 use pin_project_lite::pin_project;
 
 use super::body::TracedBody;
-use super::span::ServerSpan;
+use super::span::RequestGuard;
 
 pin_project! {
     /// Resolves to the response of a traced request.
@@ -24,15 +24,15 @@ pin_project! {
         #[pin]
         inner: Option<F>,
         // `None` once the body has it.
-        span: Option<ServerSpan>,
+        guard: Option<RequestGuard>,
     }
 
     impl<F> PinnedDrop for ResponseFuture<F> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            if let Some(span) = &this.span {
+            if let Some(guard) = &this.guard {
                 // What a cancelled handler does on its way out still belongs to the request.
-                let _entered = span.enter();
+                let _entered = guard.enter();
                 this.inner.set(None);
             }
         }
@@ -40,8 +40,8 @@ pin_project! {
 }
 
 impl<F> ResponseFuture<F> {
-    pub(super) fn new(inner: F, span: ServerSpan) -> Self {
-        Self { inner: Some(inner), span: Some(span) }
+    pub(super) fn new(inner: F, guard: RequestGuard) -> Self {
+        Self { inner: Some(inner), guard: Some(guard) }
     }
 }
 
@@ -55,21 +55,21 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let result = {
-            let _entered = this.span.as_ref().map(ServerSpan::enter);
+            let _entered = this.guard.as_ref().map(RequestGuard::enter);
             let inner = this.inner.as_mut().as_pin_mut();
             let result = ready!(inner.expect("polled after it resolved").poll(cx));
             this.inner.set(None);
             result
         };
-        let span = this.span.take();
+        let guard = this.guard.take();
         Poll::Ready(match result {
-            Ok(response) => {
-                let span = span.and_then(|span| span.respond(&response));
-                Ok(response.map_body(|_, body| TracedBody::new(body, span)))
+            Ok(mut response) => {
+                let guard = guard.and_then(|guard| guard.respond(&mut response));
+                Ok(response.map_body(|_, body| TracedBody::new(body, guard)))
             }
             Err(error) => {
-                if let Some(span) = span {
-                    span.respond_with_error(&error);
+                if let Some(guard) = guard {
+                    guard.respond_with_error(&error);
                 }
                 Err(error)
             }

@@ -1,42 +1,42 @@
-//! The middleware factory and its settings.
+//! The middleware factory.
 
-use std::fmt;
 use std::future::{Ready, ready};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use actix_web::Error;
 use actix_web::body::MessageBody;
-use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
+use actix_web::dev::{ResponseHead, Service, ServiceRequest, ServiceResponse, Transform};
+use actix_web::http::header::HeaderName;
+use actix_web::{Error, HttpRequest};
 use opentelemetry::propagation::TextMapPropagator;
+use tracing::Span;
 
 use super::body::TracedBody;
 use super::policy::Trust;
+use super::proxies::TrustedProxies;
 use super::service::ServerTracingService;
+use super::settings::Settings;
+use crate::semconv::method::KnownMethods;
+use crate::semconv::redact::SensitiveKeys;
 
 /// actix-web middleware that makes a server span for each request.
 ///
 /// Goes on an `App`, a `Scope` or a `Resource`; see the [module](super) for examples and for what
 /// the span holds. Cheap to clone: clones share their settings.
-#[derive(Clone, Debug, Default)]
+///
+/// Of two calls of one method the second replaces the first.
+#[derive(Clone, Debug)]
 pub struct ServerTracing {
     settings: Settings,
 }
 
-#[derive(Clone, Default)]
-pub(super) struct Settings {
-    pub(super) propagator: Option<Arc<dyn TextMapPropagator + Send + Sync>>,
-    pub(super) filter: Option<Decision<bool>>,
-    pub(super) trust: Option<Decision<Trust>>,
-}
-
-/// What an application decides about a request.
-type Decision<T> = Arc<dyn Fn(&ServiceRequest) -> T + Send + Sync>;
-
 impl ServerTracing {
     /// Middleware that follows every caller's W3C trace context and makes a span for every request.
+    ///
+    /// Which methods are known is read from `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS`, if it is set.
     pub fn new() -> Self {
-        Self::default()
+        let known_methods = KnownMethods::from_env();
+        Self { settings: Settings { known_methods, ..Settings::default() } }
     }
 
     /// Reads trace context and baggage with `propagator` instead of as W3C headers.
@@ -52,7 +52,8 @@ impl ServerTracing {
     /// Makes a span only for requests for which `filter` returns true.
     ///
     /// The others still pass on what they brought along: a request made by their handlers is a
-    /// direct child of the caller's span. A second call replaces the first.
+    /// direct child of the caller's span. For health checks there is
+    /// [`is_health_check`](super::is_health_check).
     #[must_use]
     pub fn filter(
         mut self,
@@ -67,7 +68,7 @@ impl ServerTracing {
     /// Without this, every caller's is. `trust` may read what middleware further out has left in
     /// the request's extensions, such as who the caller is. Unless it returns [`Trust::Parent`],
     /// a sampler never sees the caller's decision and the caller's baggage is dropped, also for
-    /// requests that [`filter`](Self::filter) leaves out. A second call replaces the first.
+    /// requests that [`filter`](Self::filter) leaves out.
     #[must_use]
     pub fn public_endpoint(
         mut self,
@@ -76,15 +77,176 @@ impl ServerTracing {
         self.settings.trust = Some(Arc::new(trust));
         self
     }
+
+    /// Believes the `Forwarded` and `X-Forwarded-*` headers of requests that come from `proxies`.
+    ///
+    /// They then say what `client.address`, `url.scheme`, `server.address` and `server.port` are.
+    /// Without this they are not looked at, since anybody can send them.
+    ///
+    /// The client is the first address from the right that is not one of `proxies`: each proxy
+    /// appends the address of its own peer. Where that proxy hides the address, the client's is
+    /// not recorded.
+    #[must_use]
+    pub fn with_trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
+        self.settings.proxies = Some(proxies);
+        self
+    }
+
+    /// Records exactly these methods as they are, and all others as `_OTHER`.
+    ///
+    /// Replaces both the list of the conventions and that of the environment. Methods are
+    /// case-sensitive.
+    #[must_use]
+    pub fn with_known_methods<M: Into<String>>(
+        mut self,
+        methods: impl IntoIterator<Item = M>,
+    ) -> Self {
+        self.settings.known_methods = KnownMethods::new(methods);
+        self
+    }
+
+    /// Replaces the values of exactly these keys of a query by `REDACTED`.
+    ///
+    /// Keys are case-sensitive. By default these are the keys that the conventions list:
+    /// `AWSAccessKeyId`, `Signature`, `X-Amz-Credential`, `X-Amz-Security-Token`,
+    /// `X-Amz-Signature`, `X-Goog-Signature` and `sig`.
+    #[must_use]
+    pub fn with_sensitive_query_keys<K: Into<String>>(
+        mut self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Self {
+        self.settings.sensitive_keys = SensitiveKeys::new(keys);
+        self
+    }
+
+    /// Records these headers of requests as `http.request.header.<name>`, if they are not
+    /// [denied](Self::with_denied_headers).
+    ///
+    /// Each line of a header is an element of the attribute's value.
+    #[must_use]
+    pub fn with_request_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.settings.extras_mut().headers.set_request(names);
+        self
+    }
+
+    /// Records these headers of responses as `http.response.header.<name>`, if they are not
+    /// [denied](Self::with_denied_headers).
+    #[must_use]
+    pub fn with_response_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.settings.extras_mut().headers.set_response(names);
+        self
+    }
+
+    /// Never records these headers, whoever asks for them.
+    ///
+    /// By default these are `Authorization`, `Cookie`, `Proxy-Authenticate`,
+    /// `Proxy-Authorization`, `Set-Cookie` and `WWW-Authenticate`, which are no longer denied
+    /// unless `names` has them.
+    #[must_use]
+    pub fn with_denied_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.settings.extras_mut().headers.set_denied(names);
+        self
+    }
+
+    /// Names spans as `format` says; as usual where that is nothing.
+    ///
+    /// It is called when the span starts, without a route unless there is a [provisional
+    /// one](Self::with_provisional_route), and again with the route that was taken. What
+    /// middleware further out has left in the request's extensions is there both times. Names
+    /// should be few: never put a path into one.
+    #[must_use]
+    pub fn with_span_name_formatter(
+        mut self,
+        format: impl Fn(&HttpRequest, Option<&str>) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.extras_mut().span_name = Some(Arc::new(format));
+        self
+    }
+
+    /// Calls `hook` with each request and its new span, to set attributes, say.
+    #[must_use]
+    pub fn on_request(
+        mut self,
+        hook: impl Fn(&ServiceRequest, &Span) + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.extras_mut().on_request = Some(Arc::new(hook));
+        self
+    }
+
+    /// Calls `hook` with the head of each response and the span of its request.
+    ///
+    /// Not for a request that an error ends which no middleware further in has turned into a
+    /// response.
+    #[must_use]
+    pub fn on_response(
+        mut self,
+        hook: impl Fn(&HttpRequest, &ResponseHead, &Span) + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.extras_mut().on_response = Some(Arc::new(hook));
+        self
+    }
+
+    /// Gives the span the route that the request's path leads to when it starts, for samplers and
+    /// for what is logged before the response.
+    ///
+    /// After routing it is replaced by the route that was taken. Where the guards of all resources
+    /// refuse a request the attribute keeps the provisional value. Costs a second look at the
+    /// routes for each request.
+    #[must_use]
+    pub fn with_provisional_route(mut self, wanted: bool) -> Self {
+        self.settings.extras_mut().provisional_route = wanted;
+        self
+    }
+
+    /// Adds the opt-in attributes `client.port`, `network.local.address`, `network.local.port` and
+    /// `network.transport`.
+    ///
+    /// The local address is the one that actix-web was bound to.
+    #[must_use]
+    pub fn with_network_details(mut self, wanted: bool) -> Self {
+        self.settings.extras_mut().network_details = wanted;
+        self
+    }
+
+    /// Adds the opt-in attributes `http.request.body.size`, as far as the request says it, and
+    /// `http.response.body.size`, as much of it as actix-web has taken.
+    #[must_use]
+    pub fn with_body_sizes(mut self, wanted: bool) -> Self {
+        self.settings.extras_mut().body_sizes = wanted;
+        self
+    }
+
+    /// Tells clients about the span: a `server-timing` header of the form
+    /// `trace;desc=00-<trace id>-<span id>-<flags>` is added to each response.
+    #[must_use]
+    pub fn with_server_timing(mut self, wanted: bool) -> Self {
+        self.settings.extras_mut().server_timing = wanted;
+        self
+    }
+
+    /// Ends the span of a request that switches protocols (a WebSocket) when the socket closes,
+    /// and not at the handshake.
+    #[must_use]
+    pub fn with_upgrades_until_close(mut self, wanted: bool) -> Self {
+        self.settings.upgrade_until_close = wanted;
+        self
+    }
+
+    /// Measures each request, whether it has a span or not.
+    ///
+    /// Give clones of one [`ServerMetrics`](crate::metrics::ServerMetrics) to all workers.
+    /// Handlers add attributes by [`MetricLabels`](super::MetricLabels).
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: crate::metrics::ServerMetrics) -> Self {
+        self.settings.metrics = Some(metrics);
+        self
+    }
 }
 
-impl fmt::Debug for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings")
-            .field("propagator", &self.propagator)
-            .field("filter", &self.filter.is_some())
-            .field("trust", &self.trust.is_some())
-            .finish()
+impl Default for ServerTracing {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

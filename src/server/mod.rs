@@ -20,10 +20,11 @@
 //!
 //! ```
 //! use actix_web::App;
+//! use spanbridge::server::is_health_check;
 //! use spanbridge::{ServerTracing, Trust};
 //!
 //! let tracing = ServerTracing::new()
-//!     .filter(|request| request.path() != "/healthz")
+//!     .filter(|request| !is_health_check(request))
 //!     .public_endpoint(|request| match request.peer_addr() {
 //!         Some(peer) if peer.ip().is_loopback() => Trust::Parent,
 //!         _ => Trust::Link,
@@ -43,6 +44,11 @@
 //! handler holds across an `.await`. Only where this middleware runs below itself, on a scope of an
 //! application that has it too, the outer span takes the place of a missing caller's.
 //!
+//! The attributes that are marked opt-in are there on request, and so is what an application knows
+//! itself: see the methods of [`ServerTracing`]. [`ServerSpan`] gives handlers the span. A scope or
+//! resource that is to be traced in another way is wrapped by a `ServerTracing` of its own, while
+//! the application's leaves it out by its filter.
+//!
 //! # When it ends
 //!
 //! | the request | status | `error.type` |
@@ -52,8 +58,12 @@
 //! | made the handler or the body panic | error | `panic` |
 //! | had a body that failed | error | `response_body` |
 //!
+//! An error that other middleware returns counts as the response that it is turned into.
+//!
 //! A body is at its end when actix-web has taken all of it; what is still in the buffers of the
-//! socket cannot be seen. A `101 Switching Protocols` ends at the handshake. Dropping on purpose
+//! socket cannot be seen. A `101 Switching Protocols` ends at the handshake, unless
+//! [`with_upgrades_until_close`](ServerTracing::with_upgrades_until_close) says so. A client that
+//! resets a stream of HTTP/2 does not stop the handler: that is seen when it answers. Dropping on purpose
 //! (a server that shuts down, middleware further out that replaces the body) cannot be told from
 //! a client that left.
 //!
@@ -61,16 +71,28 @@
 
 mod body;
 mod extract;
+mod extras;
 mod future;
+mod handle;
+mod health;
+#[cfg(feature = "metrics")]
+mod labels;
 mod middleware;
 mod policy;
+mod proxies;
 mod request_span;
 mod route;
 mod service;
+mod settings;
 mod span;
 
 pub use self::body::TracedBody;
 pub use self::future::ResponseFuture;
+pub use self::handle::ServerSpan;
+pub use self::health::is_health_check;
+#[cfg(feature = "metrics")]
+pub use self::labels::MetricLabels;
 pub use self::middleware::ServerTracing;
 pub use self::policy::Trust;
+pub use self::proxies::{InvalidNetwork, TrustedProxies};
 pub use self::service::ServerTracingService;

@@ -1,6 +1,7 @@
 //! The span of one request, and the context that is attached with it.
 
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::rc::Rc;
 
 use opentelemetry::{Context, ContextGuard};
 use tracing::Span;
@@ -9,9 +10,9 @@ use tracing::span::Id;
 use crate::interop::Started;
 
 thread_local! {
-    /// How many requests' spans the calls on this thread's stack have entered: more than none while
-    /// middleware runs below middleware, on a scope of an application, say.
-    static DEPTH: Cell<usize> = const { Cell::new(0) };
+    /// The spans of requests that the calls on this thread's stack have entered, innermost last:
+    /// more than one while middleware runs below middleware, on a scope of an application, say.
+    static ENTERED: RefCell<Vec<Rc<Span>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The span that a request's span belongs below, apart from what the request brings along.
@@ -19,7 +20,13 @@ thread_local! {
 /// The thread's current span only where it stands for an outer part of the same request. Whatever
 /// else is current was left there by a task that holds a guard across an `.await`.
 pub(super) fn enclosing() -> Option<Id> {
-    if DEPTH.get() == 0 { None } else { Span::current().id() }
+    let is_inside = ENTERED.try_with(|entered| !entered.borrow().is_empty());
+    if is_inside.unwrap_or(false) { Span::current().id() } else { None }
+}
+
+/// The span of the request that this thread works on right now.
+pub(super) fn innermost() -> Option<Rc<Span>> {
+    ENTERED.try_with(|entered| entered.borrow().last().cloned()).ok().flatten()
 }
 
 /// What is current while a request is worked on.
@@ -27,7 +34,7 @@ pub(super) fn enclosing() -> Option<Id> {
 /// Entered for the length of one poll, never across one: another request may be next on the thread.
 #[derive(Debug)]
 pub(super) struct RequestSpan {
-    span: Span,
+    span: Rc<Span>,
     attach: Option<Context>,
     is_foreign: bool,
 }
@@ -35,7 +42,7 @@ pub(super) struct RequestSpan {
 impl RequestSpan {
     /// Nothing is recorded; what came in still goes out.
     pub(super) fn propagate_only(attach: Option<Context>) -> Self {
-        Self { span: Span::none(), attach, is_foreign: false }
+        Self { span: Rc::new(Span::none()), attach, is_foreign: false }
     }
 
     pub(super) fn span(&self) -> &Span {
@@ -63,7 +70,7 @@ impl RequestSpan {
 impl From<Started> for RequestSpan {
     fn from(started: Started) -> Self {
         let Started { span, attach, is_foreign } = started;
-        Self { span, attach, is_foreign }
+        Self { span: Rc::new(span), attach, is_foreign }
     }
 }
 
@@ -75,21 +82,25 @@ pub(super) struct Entered<'a> {
     _deeper: Option<Deeper>,
 }
 
-/// Counts in [`DEPTH`].
+/// An entry in [`ENTERED`].
 #[derive(Debug)]
 struct Deeper;
 
 impl Deeper {
-    fn new(span: &Span) -> Option<Self> {
-        (!span.is_disabled()).then(|| {
-            DEPTH.set(DEPTH.get() + 1);
-            Self
-        })
+    fn new(span: &Rc<Span>) -> Option<Self> {
+        if span.is_disabled() {
+            return None;
+        }
+        // A request may be dropped when its thread has ended.
+        ENTERED.try_with(|entered| entered.borrow_mut().push(Rc::clone(span))).ok()?;
+        Some(Self)
     }
 }
 
 impl Drop for Deeper {
     fn drop(&mut self) {
-        DEPTH.set(DEPTH.get() - 1);
+        // Dropped outside the borrow: closing a span runs whatever the layers do.
+        let span = ENTERED.try_with(|entered| entered.borrow_mut().pop());
+        drop(span);
     }
 }

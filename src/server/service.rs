@@ -8,8 +8,8 @@ use actix_web::dev::{Service, ServiceRequest, ServiceResponse, forward_ready};
 
 use super::body::TracedBody;
 use super::future::ResponseFuture;
-use super::middleware::Settings;
-use super::span::ServerSpan;
+use super::settings::Settings;
+use super::span::RequestGuard;
 
 /// A service whose requests are traced. Made by [`ServerTracing`](super::ServerTracing).
 #[derive(Debug)]
@@ -36,12 +36,12 @@ where
     forward_ready!(service);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        let span = ServerSpan::start(&self.settings, &request);
+        let guard = RequestGuard::start(&self.settings, &request);
         let inner = {
             // Routing, guards and the first part of other middleware run right here.
-            let _entered = span.enter();
+            let _entered = guard.enter();
             self.service.call(request)
         };
-        ResponseFuture::new(inner, span)
+        ResponseFuture::new(inner, guard)
     }
 }

@@ -23,13 +23,35 @@ pub(crate) struct TestServer {
     handle: ServerHandle,
 }
 
+/// What a server speaks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wire {
+    /// A client that closes its side has left.
+    Http1,
+    Http1HalfClosed,
+    Http2,
+}
+
 impl TestServer {
     /// Serves what `configure` adds, below `middleware`; spans go to `tracing`.
     pub(crate) fn start<C>(tracing: &Tracing, middleware: ServerTracing, configure: C) -> Self
     where
         C: Fn(&mut ServiceConfig) + Send + Clone + 'static,
     {
-        Self::launch(tracing, middleware, configure, false)
+        Self::launch(tracing, middleware, configure, Wire::Http1)
+    }
+
+    /// The same, for clients that close their side after the request and wait: what actix-web does
+    /// by default.
+    pub(crate) fn start_half_closed<C>(
+        tracing: &Tracing,
+        middleware: ServerTracing,
+        configure: C,
+    ) -> Self
+    where
+        C: Fn(&mut ServiceConfig) + Send + Clone + 'static,
+    {
+        Self::launch(tracing, middleware, configure, Wire::Http1HalfClosed)
     }
 
     /// The same, for clients that speak HTTP/2 from the first byte.
@@ -37,10 +59,10 @@ impl TestServer {
     where
         C: Fn(&mut ServiceConfig) + Send + Clone + 'static,
     {
-        Self::launch(tracing, middleware, configure, true)
+        Self::launch(tracing, middleware, configure, Wire::Http2)
     }
 
-    fn launch<C>(tracing: &Tracing, middleware: ServerTracing, configure: C, h2c: bool) -> Self
+    fn launch<C>(tracing: &Tracing, middleware: ServerTracing, configure: C, wire: Wire) -> Self
     where
         C: Fn(&mut ServiceConfig) + Send + Clone + 'static,
     {
@@ -55,11 +77,11 @@ impl TestServer {
                 std::mem::forget(tracing::dispatcher::set_default(&dispatch));
                 App::new().configure(configure.clone()).wrap(middleware.clone())
             });
-            // Not half-closed: a client that closes its side has left.
-            let server = server.h1_allow_half_closed(false).workers(1).disable_signals();
-            let server = match h2c {
-                true => server.listen_auto_h2c(listener).unwrap(),
-                false => server.listen(listener).unwrap(),
+            let server = server.workers(1).disable_signals();
+            let server = server.h1_allow_half_closed(wire == Wire::Http1HalfClosed);
+            let server = match wire {
+                Wire::Http1 | Wire::Http1HalfClosed => server.listen(listener).unwrap(),
+                Wire::Http2 => server.listen_auto_h2c(listener).unwrap(),
             };
             actix_web::rt::System::new().block_on(async move {
                 let server = server.run();

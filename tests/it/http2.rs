@@ -20,16 +20,16 @@ use crate::http::{CALLER, CALLER_SPAN, CALLER_TRACE, TestServer, echo};
 use crate::support::{Setup, Tracing, attribute, tree};
 
 /// Those that leave out the spans of the HTTP/2 library itself, which are more verbose than ours.
-const SETUPS: [Setup; 2] = [Setup::OursBesideAnother, Setup::OursBelowEnvFilter];
+pub(crate) const SETUPS: [Setup; 2] = [Setup::OursBesideAnother, Setup::OursBelowEnvFilter];
 
 /// One connection, and the task that drives it.
-async fn connect(server: &TestServer) -> (SendRequest<Empty<Bytes>>, JoinHandle<()>) {
+pub(crate) async fn connect(server: &TestServer) -> (SendRequest<Empty<Bytes>>, JoinHandle<()>) {
     let socket = TcpStream::connect(server.address).await.unwrap();
     let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
     (sender, tokio::spawn(async move { drop(connection.await) }))
 }
 
-fn request(server: &TestServer, path: &str, traceparent: &str) -> Request<Empty<Bytes>> {
+pub(crate) fn request(server: &TestServer, path: &str, traceparent: &str) -> Request<Empty<Bytes>> {
     let request = Request::get(server.url(path)).header("traceparent", traceparent);
     request.body(Empty::new()).unwrap()
 }

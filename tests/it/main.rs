@@ -2,12 +2,17 @@
 //! have.
 
 mod client;
+mod client_options;
 mod concurrency;
+mod ends;
 mod handler;
 mod http;
 mod http2;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod propagation;
 mod reentrant;
 mod server;
+mod server_options;
 mod support;
 mod without_spans;

@@ -1,0 +1,195 @@
+//! What must hold for any bytes that arrive in a header or a URL. Each target takes the bytes and
+//! panics where something does not hold.
+
+#[allow(dead_code, reason = "not all of it reads what comes from outside")]
+#[path = "../../src/semconv/mod.rs"]
+mod semconv;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use actix_http::header::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry::Context;
+use opentelemetry::baggage::BaggageExt as _;
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
+use opentelemetry::trace::{SpanContext, TraceContextExt as _};
+use spanbridge::propagation::{BaggagePropagator, TraceContextPropagator};
+
+use semconv::forwarded::forwarded as read_forwarded;
+use semconv::redact::{RedactedQuery, RedactedUrl, SensitiveKeys};
+
+const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03";
+
+/// All targets by name, each with input to start from.
+pub const TARGETS: [(&str, fn(&[u8]), &[&str]); 5] = [
+    ("traceparent", traceparent, &[TRACEPARENT, "cc-00-\n-", "00-ff\n00-0"]),
+    ("tracestate", tracestate, &["foo=1,bar=2", "a@b=c \t , d= e\nf=g", "@=,,"]),
+    ("baggage", baggage, &["a=b;c=d,e=%20f\ng=h", "user=J%C3%BCrgen;ttl=5,plan=a=b", "%=%,;"]),
+    (
+        "forwarded",
+        forwarded,
+        &[
+            "for=192.0.2.60;proto=https;host=a, for=\"[2001:db8::1]:4711\"\n10.0.0.1, ::1\nhttps\nh",
+            "for=\"a\\\"b;,\n_x,unknown",
+        ],
+    ),
+    (
+        "redaction",
+        redaction,
+        &["u:p@h:1/a?b=c&sig=d&&sig", "[::1]?Signature=a=b&=&X-Amz-Signature"],
+    ),
+];
+
+/// Header lines, in order.
+#[derive(Debug, Default)]
+struct Lines(Vec<(String, String)>);
+
+impl Lines {
+    fn new(name: &str, data: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(data);
+        Self(text.split('\n').map(|line| (name.to_owned(), line.to_owned())).collect())
+    }
+
+    fn one(&self, name: &str) -> Option<&str> {
+        let mut values = self.0.iter().filter(|(n, _)| n == name).map(|(_, value)| &**value);
+        let value = values.next();
+        assert_eq!(values.next(), None, "{name} is there twice");
+        value
+    }
+}
+
+impl Extractor for Lines {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| &**value)
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.iter().map(|(name, _)| &**name).collect()
+    }
+
+    fn get_all(&self, key: &str) -> Option<Vec<&str>> {
+        let values: Vec<_> =
+            self.0.iter().filter(|(name, _)| name == key).map(|(_, value)| &**value).collect();
+        (!values.is_empty()).then_some(values)
+    }
+}
+
+impl Injector for Lines {
+    fn set(&mut self, key: &str, value: String) {
+        self.0.push((key.to_owned(), value));
+    }
+}
+
+fn injected(propagator: &impl TextMapPropagator, cx: &Context) -> Lines {
+    let mut lines = Lines::default();
+    propagator.inject_context(cx, &mut lines);
+    lines
+}
+
+fn span_context(cx: &Context) -> SpanContext {
+    cx.span().span_context().clone()
+}
+
+/// What is accepted is sent on as it came, in the one valid form.
+pub fn traceparent(data: &[u8]) {
+    let propagator = TraceContextPropagator::new();
+    let cx = propagator.extract_with_context(&Context::new(), &Lines::new("traceparent", data));
+    let sent = injected(&propagator, &cx);
+    let sc = span_context(&cx);
+    let Some(text) = sent.one("traceparent") else {
+        assert!(!sc.is_valid());
+        return;
+    };
+    assert_eq!(text.len(), TRACEPARENT.len(), "{text}");
+    assert!(text.starts_with("00-"), "{text}");
+    let again = propagator.extract_with_context(&Context::new(), &sent);
+    assert_eq!(span_context(&again).trace_id(), sc.trace_id());
+    assert_eq!(span_context(&again).span_id(), sc.span_id());
+    assert_eq!(span_context(&again).trace_flags(), sc.trace_flags());
+}
+
+/// It never harms the traceparent, and what is sent on stays the same from hop to hop.
+pub fn tracestate(data: &[u8]) {
+    let propagator = TraceContextPropagator::new();
+    let mut lines = Lines::new("tracestate", data);
+    lines.set("traceparent", TRACEPARENT.to_owned());
+    let cx = propagator.extract_with_context(&Context::new(), &lines);
+    let sent = injected(&propagator, &cx);
+    assert_eq!(sent.one("traceparent"), Some(TRACEPARENT));
+    if let Some(state) = sent.one("tracestate") {
+        assert!(!state.is_empty() && state.split(',').count() <= 32, "{state:?}");
+        assert!(state.bytes().all(|b| matches!(b, b' '..=b'~')), "{state:?}");
+    }
+    let again = injected(&propagator, &propagator.extract_with_context(&Context::new(), &sent));
+    assert_eq!(again.one("tracestate"), sent.one("tracestate"));
+}
+
+/// What is sent is within the limits, and is read back as it was.
+pub fn baggage(data: &[u8]) {
+    let propagator = BaggagePropagator::new();
+    let read = |lines: &Lines| {
+        let cx = propagator.extract_with_context(&Context::new(), lines);
+        let entries: BTreeMap<_, _> = cx
+            .baggage()
+            .iter()
+            .map(|(name, (value, _))| (name.to_string(), value.as_str().to_owned()))
+            .collect();
+        (cx, entries)
+    };
+    let (cx, entries) = read(&Lines::new("baggage", data));
+    let sent = injected(&propagator, &cx);
+    let Some(text) = sent.one("baggage") else {
+        assert!(entries.is_empty(), "{entries:?}");
+        return;
+    };
+    assert!(text.len() <= 8192 && text.split(',').count() <= 64, "{text:?}");
+    let (_, again) = read(&sent);
+    for (name, value) in &again {
+        assert_eq!(entries.get(name), Some(value), "{name}");
+    }
+    // Only a member that does not fit may be lost.
+    assert!(again.len() == entries.len() || text.len() > 8192 / 2, "{text:?}");
+}
+
+/// Whatever a proxy says, there is no more than an address, one of two schemes and a part of the
+/// header in it.
+pub fn forwarded(data: &[u8]) {
+    let names = ["forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"];
+    let mut headers = HeaderMap::new();
+    for (name, line) in names.into_iter().cycle().zip(data.split(|b| *b == b'\n').take(64)) {
+        if let Ok(value) = HeaderValue::from_bytes(line) {
+            headers.append(HeaderName::from_static(name), value);
+        }
+    }
+    let is_trusted = |ip: IpAddr| matches!(ip, IpAddr::V4(ip) if ip.octets()[0] == 10);
+    let read = read_forwarded(&headers, is_trusted);
+    assert!(matches!(read.scheme, None | Some("http" | "https")));
+    assert!(read.client.is_none() || read.names_client);
+    assert!(read.host.is_none_or(|host| !host.is_empty()));
+}
+
+/// No value of a sensitive key and no user information is left; all else is.
+pub fn redaction(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let sensitive = &SensitiveKeys::default();
+    let (before, query) = text.split_once('?').unwrap_or((&text, ""));
+    let redacted = RedactedQuery { query, sensitive }.to_string();
+    let pairs: Vec<_> = redacted.split('&').collect();
+    assert_eq!(pairs.len(), query.split('&').count(), "{query:?}");
+    for (pair, redacted) in query.split('&').zip(pairs) {
+        match pair.split_once('=') {
+            Some((key @ ("sig" | "Signature" | "X-Amz-Signature"), _)) => {
+                assert_eq!(redacted, format!("{key}=REDACTED"));
+            }
+            _ if pair.starts_with(['A', 'X']) => {}
+            _ => assert_eq!(redacted, pair),
+        }
+    }
+    let (authority, path) = before.split_once('/').unwrap_or((before, ""));
+    let url = RedactedUrl { scheme: "https", authority, path, query: None, sensitive }.to_string();
+    if let Some((_, host)) = authority.rsplit_once('@') {
+        assert_eq!(url, format!("https://REDACTED:REDACTED@{host}{path}"));
+    } else {
+        assert_eq!(url, format!("https://{authority}{path}"));
+    }
+}

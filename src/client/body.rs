@@ -1,0 +1,76 @@
+//! From the head of the response to the end of its body.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use actix_http::{BoxedPayloadStream, Payload};
+use awc::ConnectResponse;
+use awc::http::header::{self, HeaderMap};
+use futures_core::Stream;
+
+use super::span::ClientSpan;
+
+/// A response's body that ends the request's span when it ends, or when it is dropped.
+struct TracedPayload {
+    payload: Payload,
+    // How much is still to come, if the response said so: awc takes a connection that breaks off
+    // for the end of a body.
+    left: Option<u64>,
+    // `None` once ended.
+    span: Option<ClientSpan>,
+}
+
+/// Hands the span over to the body of the response, if it has one.
+pub(super) fn watch(response: ConnectResponse, mut span: ClientSpan) -> ConnectResponse {
+    match response {
+        ConnectResponse::Client(response) => {
+            ConnectResponse::Client(response.map_body(|head, payload| match payload {
+                Payload::None => {
+                    span.end();
+                    Payload::None
+                }
+                payload => {
+                    let left = content_length(&head.headers);
+                    let traced: BoxedPayloadStream =
+                        Box::pin(TracedPayload { payload, left, span: Some(span) });
+                    Payload::Stream { payload: traced }
+                }
+            }))
+        }
+        // What follows is not this request.
+        tunnel @ ConnectResponse::Tunnel(..) => {
+            span.end();
+            tunnel
+        }
+    }
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+impl Stream for TracedPayload {
+    type Item = <Payload as Stream>::Item;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        let next = {
+            let _entered = this.span.as_ref().map(ClientSpan::enter);
+            ready!(Pin::new(&mut this.payload).poll_next(cx))
+        };
+        let failed = match &next {
+            Some(Ok(bytes)) => {
+                this.left = this.left.map(|left| left.saturating_sub(bytes.len() as u64));
+                return Poll::Ready(next);
+            }
+            Some(Err(_)) => true,
+            None => this.left.is_some_and(|left| left > 0),
+        };
+        match this.span.take() {
+            Some(mut span) if failed => span.fail("body_read"),
+            Some(mut span) => span.end(),
+            None => {}
+        }
+        Poll::Ready(next)
+    }
+}

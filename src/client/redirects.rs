@@ -1,0 +1,147 @@
+//! Which request follows a redirect.
+//!
+//! awc follows redirects around its hooks: each hop is a request of its own, and nothing says so.
+//! But the next hop is asked for within the very poll in which the one before it has resolved, and
+//! before that one's future is dropped. So a future that resolves to a redirect leaves a note, and
+//! takes it back when it is dropped.
+
+use std::cell::Cell;
+use std::fmt;
+
+use awc::ConnectResponse;
+use awc::http::uri::PathAndQuery;
+use awc::http::{StatusCode, Uri, header};
+
+/// Where a client's notes are left.
+#[derive(Default)]
+pub(super) struct Redirects {
+    expected: Cell<Option<Hop>>,
+    /// How many notes there have been, so that each future knows its own.
+    noted: Cell<u64>,
+}
+
+/// One attempt of what the caller knows as one request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Attempt {
+    /// How often the request has been sent before.
+    pub(super) resend_count: u32,
+    pub(super) without_propagation: bool,
+}
+
+#[derive(Debug)]
+struct Hop {
+    note: u64,
+    target: PathAndQuery,
+    attempt: Attempt,
+}
+
+/// Says which note is a future's own.
+#[derive(Debug)]
+pub(super) struct Note(u64);
+
+impl Redirects {
+    /// The attempt that a request to `uri` is, if it follows a redirect.
+    pub(super) fn follow(&self, uri: &Uri) -> Option<Attempt> {
+        let hop = self.expected.take()?;
+        (uri.path_and_query() == Some(&hop.target)).then_some(hop.attempt)
+    }
+
+    /// Leaves a note if `response`, which `attempt` got, is a redirect.
+    pub(super) fn note(&self, attempt: Attempt, response: &ConnectResponse) -> Option<Note> {
+        let ConnectResponse::Client(response) = response else { return None };
+        let is_redirect = matches!(
+            response.status(),
+            StatusCode::MOVED_PERMANENTLY
+                | StatusCode::FOUND
+                | StatusCode::SEE_OTHER
+                | StatusCode::TEMPORARY_REDIRECT
+                | StatusCode::PERMANENT_REDIRECT
+        );
+        if !is_redirect {
+            return None;
+        }
+        let target = target(response.headers().get(header::LOCATION)?.as_bytes())?;
+        let note = self.noted.get();
+        self.noted.set(note + 1);
+        let attempt = Attempt { resend_count: attempt.resend_count + 1, ..attempt };
+        self.expected.set(Some(Hop { note, target, attempt }));
+        Some(Note(note))
+    }
+
+    /// Takes a note back, unless it has been followed.
+    pub(super) fn forget(&self, Note(note): &Note) {
+        if let Some(hop) = self.expected.take()
+            && hop.note != *note
+        {
+            self.expected.set(Some(hop));
+        }
+    }
+}
+
+/// The path and query that awc makes of a `Location`.
+fn target(location: &[u8]) -> Option<PathAndQuery> {
+    if location.starts_with(b"//") {
+        let uri = Uri::try_from([b"http:", location].concat()).ok()?;
+        return uri.path_and_query().cloned();
+    }
+    match Uri::try_from(location) {
+        Ok(uri) if uri.scheme().is_some() && uri.authority().is_some() => {
+            uri.path_and_query().cloned()
+        }
+        _ if location.starts_with(b"/") => PathAndQuery::try_from(location).ok(),
+        _ => PathAndQuery::try_from(&*[b"/", location].concat()).ok(),
+    }
+}
+
+impl fmt::Debug for Redirects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redirects").field("noted", &self.noted).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_those_of_awc() {
+        for (location, expected) in [
+            ("http://h/a?b", Some("/a?b")),
+            ("http://h", Some("/")),
+            ("//h/a", Some("/a")),
+            ("/a?b#c", Some("/a?b")),
+            ("a", Some("/a")),
+            ("", Some("/")),
+            ("http://h/ ", None),
+        ] {
+            let found = target(location.as_bytes());
+            assert_eq!(found.as_ref().map(PathAndQuery::as_str), expected, "{location}");
+        }
+    }
+
+    #[test]
+    fn notes_are_followed_once_and_only_to_their_target() {
+        let redirects = Redirects::default();
+        let hop = |note| Hop {
+            note,
+            target: PathAndQuery::from_static("/a"),
+            attempt: Attempt { resend_count: 2, without_propagation: false },
+        };
+        let [there, elsewhere] =
+            ["http://h/a", "http://h/b"].map(|uri| Uri::try_from(uri).unwrap());
+
+        redirects.expected.set(Some(hop(0)));
+        assert_eq!(redirects.follow(&there).map(|attempt| attempt.resend_count), Some(2));
+        assert!(redirects.follow(&there).is_none(), "it has been followed");
+
+        redirects.expected.set(Some(hop(1)));
+        assert!(redirects.follow(&elsewhere).is_none());
+
+        redirects.expected.set(Some(hop(2)));
+        redirects.forget(&Note(1));
+        assert!(redirects.follow(&there).is_some(), "it was another's note");
+        redirects.expected.set(Some(hop(3)));
+        redirects.forget(&Note(3));
+        assert!(redirects.follow(&there).is_none(), "it was taken back");
+    }
+}

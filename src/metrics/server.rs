@@ -1,0 +1,139 @@
+//! Instruments for incoming requests.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Histogram, Meter, MeterProvider, UpDownCounter};
+
+use super::{duration, meter};
+
+/// Measures incoming requests. Clones share their instruments.
+///
+/// See the [module](super) for what is measured.
+#[derive(Clone, Debug)]
+pub struct ServerMetrics(Arc<Instruments>);
+
+#[derive(Clone, Debug)]
+struct Instruments {
+    meter: Meter,
+    duration: Histogram<f64>,
+    active: Option<UpDownCounter<i64>>,
+    request_size: Option<Histogram<u64>>,
+    response_size: Option<Histogram<u64>>,
+}
+
+impl ServerMetrics {
+    /// Measures `http.server.request.duration`.
+    pub fn new(provider: &impl MeterProvider) -> Self {
+        let meter = meter(provider);
+        let name = "http.server.request.duration";
+        let duration = duration(&meter, name, "Duration of HTTP server requests.");
+        let (active, request_size, response_size) = (None, None, None);
+        Self(Arc::new(Instruments { meter, duration, active, request_size, response_size }))
+    }
+
+    /// Also counts the requests that are being handled: `http.server.active_requests`.
+    #[must_use]
+    pub fn with_active_requests(mut self) -> Self {
+        let instruments = Arc::make_mut(&mut self.0);
+        let counter = instruments.meter.i64_up_down_counter("http.server.active_requests");
+        let counter = counter.with_unit("{request}");
+        instruments.active =
+            Some(counter.with_description("Number of active HTTP server requests.").build());
+        self
+    }
+
+    /// Also measures `http.server.request.body.size`, of requests that say it, and
+    /// `http.server.response.body.size`.
+    #[must_use]
+    pub fn with_body_sizes(mut self) -> Self {
+        let instruments = Arc::make_mut(&mut self.0);
+        let size = |name, description| {
+            let histogram = instruments.meter.u64_histogram(name).with_unit("By");
+            histogram.with_description(description).build()
+        };
+        let request = size("http.server.request.body.size", "Size of HTTP server request bodies.");
+        let response =
+            size("http.server.response.body.size", "Size of HTTP server response bodies.");
+        (instruments.request_size, instruments.response_size) = (Some(request), Some(response));
+        self
+    }
+}
+
+/// What is known of a request when it starts.
+#[derive(Debug)]
+pub(crate) struct StartedRequest<'a> {
+    /// `_OTHER` for methods that are not known.
+    pub(crate) method: &'a str,
+    pub(crate) scheme: &'static str,
+    pub(crate) version: Option<&'static str>,
+    pub(crate) body_size: Option<u64>,
+}
+
+/// One request; it counts as active until it is dropped.
+#[derive(Debug)]
+pub(crate) struct ServerMeasurement {
+    metrics: ServerMetrics,
+    started: Instant,
+    /// Method and scheme, and then what else is known.
+    attributes: Vec<KeyValue>,
+    body_size: Option<u64>,
+}
+
+/// The number of attributes that the count of active requests has.
+const ACTIVE_ATTRIBUTES: usize = 2;
+
+impl ServerMeasurement {
+    pub(crate) fn start(metrics: &ServerMetrics, request: &StartedRequest<'_>) -> Self {
+        let mut attributes = Vec::with_capacity(8);
+        attributes.push(KeyValue::new("http.request.method", request.method.to_owned()));
+        attributes.push(KeyValue::new("url.scheme", request.scheme));
+        if let Some(active) = &metrics.0.active {
+            active.add(1, &attributes);
+        }
+        attributes.extend(request.version.map(|v| KeyValue::new("network.protocol.version", v)));
+        Self {
+            metrics: metrics.clone(),
+            started: Instant::now(),
+            attributes,
+            body_size: request.body_size,
+        }
+    }
+
+    pub(crate) fn respond(&mut self, status: u16, route: Option<String>) {
+        self.attributes.push(KeyValue::new("http.response.status_code", i64::from(status)));
+        self.attributes.extend(route.map(|route| KeyValue::new("http.route", route)));
+    }
+
+    /// `response_size` is that of the body, where there was a response.
+    pub(crate) fn end(
+        mut self,
+        error_type: Option<Cow<'static, str>>,
+        response_size: Option<u64>,
+        labels: impl IntoIterator<Item = KeyValue>,
+    ) {
+        let error_type = error_type.map(|error| KeyValue::new("error.type", error));
+        self.attributes.extend(error_type);
+        self.attributes.extend(labels);
+        let instruments = &*self.metrics.0;
+        instruments.duration.record(self.started.elapsed().as_secs_f64(), &self.attributes);
+        for (histogram, size) in [
+            (&instruments.request_size, self.body_size),
+            (&instruments.response_size, response_size),
+        ] {
+            if let (Some(histogram), Some(size)) = (histogram, size) {
+                histogram.record(size, &self.attributes);
+            }
+        }
+    }
+}
+
+impl Drop for ServerMeasurement {
+    fn drop(&mut self) {
+        if let Some(active) = &self.metrics.0.active {
+            active.add(-1, &self.attributes[..ACTIVE_ATTRIBUTES]);
+        }
+    }
+}

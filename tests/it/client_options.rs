@@ -1,0 +1,352 @@
+//! What `ClientTracing` can be told, and how an outgoing request can end.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use actix_web::http::header::{self, HeaderName};
+use actix_web::{HttpRequest, HttpResponse, web};
+use awc::Client;
+use awc::error::SendRequestError;
+use opentelemetry::Value;
+use spanbridge::client::{RecordTimeout as _, RequestTracing};
+use spanbridge::{ClientTracing, ServerTracing, SpanExt as _};
+use tokio::sync::mpsc;
+
+use crate::http::{CALLER, TestServer, client, echo, echo_server, text};
+use crate::support::{Setup, Tracing, attribute, tree};
+
+fn client_with(tracing: ClientTracing) -> Client {
+    Client::builder().wrap(tracing).finish()
+}
+
+/// `/0` leads to `/1` and so on, up to the echo at `/echo`.
+fn redirecting_server(hops: usize) -> TestServer {
+    TestServer::start(&Tracing::none(), ServerTracing::new(), move |app| {
+        for hop in 0..hops {
+            let to = if hop + 1 == hops { "/echo".to_owned() } else { format!("/{}?x=y", hop + 1) };
+            let redirect = move || {
+                let to = to.clone();
+                async move { HttpResponse::Found().insert_header(("location", to)).finish() }
+            };
+            app.route(&format!("/{hop}"), web::to(redirect));
+        }
+        app.route("/echo", web::to(echo));
+    })
+}
+
+#[actix_web::test]
+async fn hops_of_a_redirect_are_counted() {
+    for (setup, tracing) in Tracing::each() {
+        let _default = tracing.install();
+        let server = redirecting_server(3);
+        let client = client();
+
+        let (one, other) = futures_util::join!(
+            text(client.get(server.url("/0"))),
+            text(client.get(server.url("/1")))
+        );
+        assert!(one.starts_with("traceparent: ") && other.starts_with("traceparent: "));
+
+        let mut found: Vec<_> = tracing
+            .ended(7)
+            .await
+            .iter()
+            .map(|span| {
+                let path = attribute(span, "url.full").unwrap().as_str().into_owned();
+                let path = path.split_once(&server.address.to_string()).unwrap().1.to_owned();
+                (attribute(span, "http.request.resend_count").cloned(), path)
+            })
+            .collect();
+        found.sort_by_key(|(count, path)| (path.clone(), format!("{count:?}")));
+        let sent =
+            |count: i64, path: &str| ((count > 0).then_some(Value::I64(count)), path.to_owned());
+        let expected = [
+            sent(0, "/0"),
+            sent(0, "/1"),
+            sent(1, "/1?x=y"),
+            sent(1, "/2?x=y"),
+            sent(2, "/2?x=y"),
+            sent(2, "/echo"),
+            sent(3, "/echo"),
+        ];
+        assert_eq!(found, expected, "{setup:?}");
+    }
+}
+
+#[actix_web::test]
+async fn redirect_that_is_not_followed_counts_for_nothing() {
+    // 1. The client does not follow redirects. 2. Its caller asks for the target by itself, and
+    // for something else.
+    let tracing = Tracing::ours();
+    let _default = tracing.install();
+    let server = redirecting_server(1);
+    let client = Client::builder().disable_redirects().wrap(ClientTracing::new()).finish();
+
+    let response = client.get(server.url("/0")).send().await.unwrap();
+    assert_eq!(response.status().as_u16(), 302);
+    for path in ["/echo", "/none"] {
+        drop(client.get(server.url(path)).send().await.unwrap());
+    }
+
+    for span in tracing.ended(3).await {
+        assert_eq!(attribute(&span, "http.request.resend_count"), None);
+    }
+}
+
+#[actix_web::test]
+async fn template_names_the_span() {
+    for (setup, tracing) in Tracing::each() {
+        let _default = tracing.install();
+        let server = redirecting_server(1);
+        let client = client_with(ClientTracing::new().with_url_template(|head| {
+            head.uri.path().starts_with("/echo").then(|| "/{all}".to_owned())
+        }));
+
+        let sent = RequestTracing::new()
+            .with_url_template("/{number}")
+            .scope(|| client.get(server.url("/0")).send());
+        drop(sent.await.unwrap());
+        drop(client.get(server.url("/none")).send().await.unwrap());
+
+        let found: Vec<_> = tracing
+            .ended(3)
+            .await
+            .iter()
+            .map(|span| {
+                let template = attribute(span, "url.template").map(|v| v.as_str().into_owned());
+                (span.name.to_string(), template)
+            })
+            .collect();
+        let expected =
+            [("GET /{number}", Some("/{number}")), ("GET /{all}", Some("/{all}")), ("GET", None)]
+                .map(|(name, template)| (name.to_owned(), template.map(str::to_owned)));
+        assert_eq!(found, expected, "{setup:?}");
+    }
+}
+
+/// A server whose requests at `/wait` are never answered.
+fn silent_server() -> TestServer {
+    TestServer::start(&Tracing::none(), ServerTracing::new(), |app| {
+        app.route("/wait", web::get().to(std::future::pending::<HttpResponse>));
+    })
+}
+
+#[actix_web::test]
+async fn timeout_is_told_from_a_caller_that_lost_interest() {
+    const SHORT: Duration = Duration::from_millis(20);
+    for (setup, tracing) in Tracing::each() {
+        let _default = tracing.install();
+        let server = silent_server();
+        let build = |hook| Client::builder().timeout(SHORT).wrap(hook).finish();
+        let url = server.url("/wait");
+
+        let error = build(ClientTracing::new()).get(&url).send().record_timeout().await;
+        assert!(matches!(error, Err(SendRequestError::Timeout)), "{setup:?}");
+        let hook = ClientTracing::new().with_timeout(SHORT);
+        assert!(build(hook).get(&url).send().await.is_err(), "{setup:?}");
+        let expected = "client GET timeout failed\n".repeat(2);
+        assert_eq!(tree(&tracing.ended(2).await), expected, "{setup:?}");
+
+        // The caller leaves, long before the time is up.
+        let patient = Duration::from_secs(60);
+        for hook in [ClientTracing::new(), ClientTracing::new().with_timeout(patient)] {
+            let client = Client::builder().timeout(patient).wrap(hook).finish();
+            let sent = client.get(&url).send().record_timeout();
+            assert!(tokio::time::timeout(SHORT, sent).await.is_err());
+        }
+        let expected = format!("{expected}{}", "client GET\n".repeat(2));
+        assert_eq!(tree(&tracing.ended(4).await), expected, "{setup:?}");
+    }
+}
+
+/// Calls `/call` of a server that copies its own request with `request_from`, and says what arrives
+/// at the echo.
+async fn copied_by(tracing: &Tracing, hook: ClientTracing, hide: bool) -> String {
+    let callee = redirecting_server(1);
+    let url = callee.url("/0");
+    let server = TestServer::start(tracing, ServerTracing::new(), move |app| {
+        let (url, client) = (url.clone(), client_with(hook.clone()));
+        app.route(
+            "/call",
+            web::get().to(move |request: HttpRequest| {
+                let (url, client) = (url.clone(), client.clone());
+                async move {
+                    let copy = client.request_from(url, request.head());
+                    let scope = RequestTracing::new();
+                    let scope = if hide { scope.without_propagation() } else { scope };
+                    let sent = scope.scope(|| copy.send());
+                    sent.await.unwrap().body().await.unwrap()
+                }
+            }),
+        );
+    });
+    let head = format!(
+        "GET /call HTTP/1.1\nHost: h\ntraceparent: {CALLER}\ntracestate: a=1\nbaggage: user=b"
+    );
+    let said = crate::http::send(&server, &head);
+    said.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+#[actix_web::test]
+async fn injection_can_be_off_for_hosts_and_for_requests() {
+    for setup in Setup::RECORDING.into_iter().chain([Setup::Nothing]) {
+        let tracing = Tracing::new(setup);
+        let hook = ClientTracing::new();
+        let passed_on = copied_by(&tracing, hook.clone(), false).await;
+        assert!(passed_on.contains("traceparent: 00-0af7651916cd43dd8448eb211c80319c-"));
+        assert!(passed_on.contains("tracestate: a=1\nbaggage: user=b\n"), "{passed_on}");
+        if setup != Setup::Nothing {
+            assert!(!passed_on.contains(CALLER), "{setup:?}: {passed_on}");
+        }
+
+        assert_eq!(copied_by(&tracing, hook.clone(), true).await, "", "{setup:?}");
+        let elsewhere = hook.clone().propagate_to(|uri| uri.host() == Some("inner.example"));
+        assert_eq!(copied_by(&tracing, elsewhere, false).await, "", "{setup:?}");
+        let here = hook.propagate_to(|uri| uri.host() == Some("127.0.0.1"));
+        assert_ne!(copied_by(&tracing, here, false).await, "", "{setup:?}");
+    }
+}
+
+#[actix_web::test]
+async fn handshake_of_a_websocket_is_a_request() {
+    for (setup, tracing) in Tracing::each() {
+        let _default = tracing.install();
+        let (arrived, mut arrivals) = mpsc::unbounded_channel();
+        let server = TestServer::start(&Tracing::none(), ServerTracing::new(), move |app| {
+            let arrived = arrived.clone();
+            app.route(
+                "/ws",
+                web::get().to(move |request: HttpRequest| {
+                    let traceparent = request.headers().get("traceparent").cloned();
+                    arrived.send(traceparent).unwrap();
+                    // Not what the key asks for: awc says so, after the handshake.
+                    async { HttpResponse::SwitchingProtocols().upgrade("websocket").finish() }
+                }),
+            );
+        });
+
+        let url = format!("ws://{}/ws", server.address);
+        assert!(client().ws(&url).connect().await.is_err(), "{setup:?}");
+
+        let [span] = &tracing.ended(1).await[..] else { panic!("{setup:?}: one span") };
+        assert_eq!(tree(std::slice::from_ref(span)), "client GET 101\n", "{setup:?}");
+        assert_eq!(attribute(span, "url.full"), Some(&url.into()), "{setup:?}");
+        let arrived = arrivals.recv().await.unwrap().unwrap();
+        let id = span.span_context.span_id().to_string();
+        assert!(arrived.to_str().unwrap().contains(&id), "{setup:?}");
+    }
+}
+
+/// Answers one request with `answer`, whatever it is, and closes.
+fn answer_once(answer: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        read_head(&mut socket);
+        socket.write_all(answer).unwrap();
+    });
+    address
+}
+
+fn read_head(socket: &mut TcpStream) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        socket.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+}
+
+#[actix_web::test]
+async fn span_ends_with_the_body_on_request() {
+    const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
+    const EMPTY: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
+    const TRUNCATED: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nhello";
+    for (setup, tracing) in Tracing::each() {
+        let _default = tracing.install();
+        let client = client_with(ClientTracing::new().with_end_at_body_end(true));
+        for (answer, reads, expected) in [
+            (WHOLE, true, "client GET 200\n"),
+            (EMPTY, true, "client GET 204\n"),
+            (TRUNCATED, true, "client GET 200 body_read failed\n"),
+            (TRUNCATED, false, "client GET 200\n"),
+        ] {
+            let before = tracing.ended(0).await.len();
+            let url = format!("http://{}/", answer_once(answer));
+            let mut response = client.get(url).send().await.unwrap();
+            if reads {
+                if answer != EMPTY {
+                    assert_eq!(tracing.ended(0).await.len(), before, "{setup:?}: it goes on");
+                }
+                drop(response.body().await);
+            }
+            drop(response);
+            let spans = tracing.ended(before + 1).await;
+            assert_eq!(tree(&spans[before..]), expected, "{setup:?}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn failures_on_the_wire_have_their_types() {
+    for (setup, tracing) in Tracing::each() {
+        let _default = tracing.install();
+        for (answer, expected) in [
+            (&b"not HTTP at all\r\n\r\n"[..], "client GET response_parse failed\n"),
+            (b"", "client GET connection_closed failed\n"),
+        ] {
+            let before = tracing.ended(0).await.len();
+            let url = format!("http://{}/", answer_once(answer));
+            let error = client().get(url).send().await.err();
+            let spans = tracing.ended(before + 1).await;
+            assert_eq!(tree(&spans[before..]), expected, "{setup:?}: {error:?}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn requests_and_responses_can_be_recorded_in_more_detail() {
+    for (setup, tracing) in Tracing::each() {
+        let _default = tracing.install();
+        let server = echo_server(&Tracing::none());
+        let client = client_with(
+            ClientTracing::new()
+                .with_known_methods(["PUT"])
+                .with_sensitive_query_keys(["token"])
+                .with_request_headers([HeaderName::from_static("x-id"), header::AUTHORIZATION])
+                .with_response_headers([header::CONTENT_TYPE])
+                .on_request(|head, span| span.set_attribute("to", head.uri.path().to_owned()))
+                .on_response(|status, _, span| span.set_attribute("ok", status.is_success())),
+        );
+
+        let request =
+            client.get(format!("http://api.test:{}/echo?token=a&sig=b", server.address.port()));
+        let request = request.address(server.address).insert_header(("x-id", "1"));
+        drop(request.insert_header(("authorization", "secret")).send().await.unwrap());
+
+        let [span] = &tracing.ended(1).await[..] else { panic!("{setup:?}: one span") };
+        assert_eq!(span.name, "HTTP", "{setup:?}");
+        let port = i64::from(server.address.port());
+        let url = format!("http://api.test:{port}/echo?token=REDACTED&sig=b");
+        for (key, expected) in [
+            ("http.request.method", "_OTHER".into()),
+            ("http.request.method_original", "GET".into()),
+            ("network.peer.address", "127.0.0.1".into()),
+            ("network.peer.port", port.into()),
+            ("ok", true.into()),
+            ("server.address", "api.test".into()),
+            ("to", "/echo".into()),
+            ("url.full", url.into()),
+        ] {
+            assert_eq!(attribute(span, key), Some(&expected), "{setup:?} {key}");
+        }
+        let list = |key| attribute(span, key).map(|value| value.as_str().into_owned());
+        assert_eq!(list("http.request.header.x-id").unwrap(), "[\"1\"]", "{setup:?}");
+        assert_eq!(list("http.request.header.authorization"), None, "{setup:?}");
+        let found = list("http.response.header.content-type").unwrap();
+        assert_eq!(found, "[\"text/plain; charset=utf-8\"]", "{setup:?}");
+    }
+}

@@ -1,0 +1,240 @@
+//! Metrics of incoming and outgoing requests.
+
+use std::io::Write as _;
+
+use actix_web::{HttpResponse, web};
+use awc::Client;
+use opentelemetry::KeyValue;
+use opentelemetry_sdk::metrics::data::{
+    AggregatedMetrics, Histogram, HistogramDataPoint, MetricData,
+};
+use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
+use spanbridge::metrics::{ClientMetrics, ServerMetrics};
+use spanbridge::server::{MetricLabels, TrustedProxies};
+use spanbridge::{ClientTracing, ServerTracing};
+use tokio::sync::mpsc;
+
+use crate::http::{TestServer, connect, echo_server, send};
+use crate::support::{Setup, Tracing};
+
+/// A meter provider, and what it has been told.
+struct Meter {
+    provider: SdkMeterProvider,
+    exporter: InMemoryMetricExporter,
+}
+
+impl Meter {
+    fn new() -> Self {
+        let exporter = InMemoryMetricExporter::default();
+        let reader = PeriodicReader::builder(exporter.clone()).build();
+        Self { provider: SdkMeterProvider::builder().with_reader(reader).build(), exporter }
+    }
+
+    /// What `f` makes of the metric `name` as it is now; `None` if there is no such metric.
+    fn read<R>(&self, name: &str, f: impl FnOnce(&AggregatedMetrics) -> R) -> Option<R> {
+        self.exporter.reset();
+        self.provider.force_flush().unwrap();
+        let all = self.exporter.get_finished_metrics().unwrap();
+        let mut metrics = all.iter().flat_map(|r| r.scope_metrics()).flat_map(|s| s.metrics());
+        metrics.find(|metric| metric.name() == name).map(|metric| f(metric.data()))
+    }
+
+    /// One line for each combination of attributes: these, and how often there was one.
+    fn durations(&self, name: &str) -> Vec<String> {
+        let lines = self.read(name, |data| {
+            let AggregatedMetrics::F64(MetricData::Histogram(data)) = data else {
+                panic!("{name} is not a histogram of seconds")
+            };
+            lines(data)
+        });
+        lines.unwrap_or_default()
+    }
+
+    fn sizes(&self, name: &str) -> Option<u64> {
+        self.read(name, |data| {
+            let AggregatedMetrics::U64(MetricData::Histogram(data)) = data else {
+                panic!("{name} is not a histogram of bytes")
+            };
+            data.data_points().map(HistogramDataPoint::sum).sum()
+        })
+    }
+
+    /// The sum of active requests, and the keys of their attributes.
+    fn active(&self) -> Option<(i64, Vec<String>)> {
+        self.read("http.server.active_requests", |data| {
+            let AggregatedMetrics::I64(MetricData::Sum(data)) = data else {
+                panic!("active requests are not a sum")
+            };
+            let keys = data.data_points().flat_map(|point| point.attributes());
+            let keys = keys.map(|kv| kv.key.to_string()).collect();
+            (data.data_points().map(|point| point.value()).sum(), keys)
+        })
+    }
+}
+
+fn lines(data: &Histogram<f64>) -> Vec<String> {
+    let mut lines: Vec<_> = data
+        .data_points()
+        .map(|point| {
+            let bounds: Vec<_> = point.bounds().collect();
+            assert_eq!((bounds.len(), bounds[0], bounds[13]), (14, 0.005, 10.0));
+            let mut attributes: Vec<_> =
+                point.attributes().map(|kv| format!("{}={}", kv.key, kv.value)).collect();
+            attributes.sort();
+            format!("{} x{}", attributes.join(" "), point.count())
+        })
+        .collect();
+    lines.sort();
+    lines
+}
+
+const DURATION: &str = "http.server.request.duration";
+
+#[actix_web::test]
+async fn requests_are_measured_in_every_setup() {
+    for setup in Setup::RECORDING.into_iter().chain([Setup::Nothing]) {
+        let tracing = Tracing::new(setup);
+        let meter = Meter::new();
+        let metrics = ServerMetrics::new(&meter.provider).with_active_requests().with_body_sizes();
+        let middleware = ServerTracing::new()
+            .with_metrics(metrics)
+            .filter(|request| request.path() != "/healthz");
+        let server = TestServer::start(&tracing, middleware, |app| {
+            app.route(
+                "/x/{id}",
+                web::get().to(|labels: MetricLabels| async move {
+                    labels.add(KeyValue::new("tier", "gold"));
+                    "hello"
+                }),
+            )
+            .route("/healthz", web::get().to(HttpResponse::Ok))
+            .route("/500", web::get().to(HttpResponse::InternalServerError));
+        });
+
+        for request in ["GET /x/1", "GET /x/2", "BREW /none", "GET /healthz", "GET /500"] {
+            let length = if request == "GET /x/2" { "\nContent-Length: 7" } else { "" };
+            let body = if length.is_empty() { "" } else { "1234567" };
+            let mut socket = connect(&server);
+            let head = format!("{request} HTTP/1.1\nHost: h\nConnection: close{length}\n\n");
+            write!(socket, "{}{body}", head.replace('\n', "\r\n")).unwrap();
+            std::io::Read::read_to_end(&mut socket, &mut Vec::new()).unwrap();
+        }
+
+        let base = |method: &str, status: u16| {
+            format!("http.request.method={method} http.response.status_code={status}")
+        };
+        let tail = "network.protocol.version=1.1";
+        let expected = [
+            format!(
+                "error.type=500 {} http.route=/500 {tail} url.scheme=http x1",
+                base("GET", 500)
+            ),
+            format!("{} http.route=/healthz {tail} url.scheme=http x1", base("GET", 200)),
+            format!(
+                "{} http.route=/x/{{id}} {tail} tier=gold url.scheme=http x2",
+                base("GET", 200)
+            ),
+            format!("{} {tail} url.scheme=http x1", base("_OTHER", 404)),
+        ];
+        assert_eq!(meter.durations(DURATION), expected, "{setup:?}");
+        let (active, mut keys) = meter.active().unwrap();
+        keys.sort();
+        keys.dedup();
+        assert_eq!((active, keys.join(" ")), (0, "http.request.method url.scheme".into()));
+        assert_eq!(meter.sizes("http.server.response.body.size"), Some(10), "{setup:?}");
+        assert_eq!(meter.sizes("http.server.request.body.size"), Some(7), "{setup:?}");
+    }
+}
+
+#[actix_web::test]
+async fn only_durations_are_measured_by_default() {
+    let (tracing, meter) = (Tracing::ours(), Meter::new());
+    let middleware = ServerTracing::new().with_metrics(ServerMetrics::new(&meter.provider));
+    let server = TestServer::start(&tracing, middleware, |_| {});
+    send(&server, "GET /none HTTP/1.1\nHost: h");
+    tracing.ended(1).await;
+    assert_eq!(meter.durations(DURATION).len(), 1);
+    assert_eq!(meter.active(), None);
+    assert_eq!(meter.sizes("http.server.response.body.size"), None);
+}
+
+fn panics() -> HttpResponse {
+    panic!("the test wants the handler to panic")
+}
+
+#[actix_web::test]
+async fn active_requests_do_not_leak() {
+    // A request that waits, whose client then leaves; one that panics; one that is answered.
+    for setup in [Setup::Ours, Setup::Nothing] {
+        let (tracing, meter) = (Tracing::new(setup), Meter::new());
+        let metrics = ServerMetrics::new(&meter.provider).with_active_requests();
+        let middleware = ServerTracing::new()
+            .with_metrics(metrics)
+            .with_trusted_proxies(TrustedProxies::from_networks(["127.0.0.1"]).unwrap());
+        let (begin, mut began) = mpsc::unbounded_channel();
+        let server = TestServer::start(&tracing, middleware, move |app| {
+            let begin = begin.clone();
+            app.route(
+                "/wait",
+                web::get().to(move || {
+                    begin.send(()).unwrap();
+                    std::future::pending::<HttpResponse>()
+                }),
+            )
+            .route("/panic", web::get().to(|| async { panics() }))
+            .route("/x", web::get().to(HttpResponse::Ok));
+        });
+
+        let mut socket = connect(&server);
+        socket.write_all(b"GET /wait HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+        began.recv().await.unwrap();
+        assert_eq!(meter.active().unwrap().0, 1, "{setup:?}");
+        send(&server, "GET /panic HTTP/1.1\nHost: h");
+        send(&server, "GET /x HTTP/1.1\nHost: h\nX-Forwarded-Proto: https");
+        assert_eq!(meter.active().unwrap().0, 1, "{setup:?}");
+        drop(socket);
+        // The server has one thread, and looks at what has left before it answers again; not in
+        // any order, though, so that this may take more than one request.
+        let patience = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while meter.active().unwrap().0 != 0 {
+            assert!(std::time::Instant::now() < patience, "{setup:?}: a request has leaked");
+            send(&server, "GET /x HTTP/1.1\nHost: h");
+        }
+
+        let lines = meter.durations(DURATION);
+        for expected in ["error.type=client_disconnect", "error.type=panic", "url.scheme=https"] {
+            assert!(lines.iter().any(|line| line.contains(expected)), "{setup:?}: {lines:?}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn outgoing_requests_are_measured() {
+    for setup in Setup::RECORDING.into_iter().chain([Setup::Nothing]) {
+        let (tracing, meter) = (Tracing::new(setup), Meter::new());
+        let _default = tracing.install();
+        let server = echo_server(&Tracing::none());
+        let hook = ClientTracing::new().with_metrics(ClientMetrics::new(&meter.provider));
+        let client = Client::builder().wrap(hook).finish();
+        for path in ["/echo", "/none"] {
+            drop(client.get(server.url(path)).send().await.unwrap());
+        }
+        drop(client.get("http://127.0.0.1:1/").send().await);
+
+        let port = server.address.port();
+        let expected = [
+            "error.type=404 http.request.method=GET http.response.status_code=404 \
+             network.protocol.version=1.1 server.address=127.0.0.1"
+                .to_owned()
+                + &format!(" server.port={port} x1"),
+            "error.type=connect_refused http.request.method=GET server.address=127.0.0.1 \
+             server.port=1 x1"
+                .to_owned(),
+            format!(
+                "http.request.method=GET http.response.status_code=200 \
+                 network.protocol.version=1.1 server.address=127.0.0.1 server.port={port} x1"
+            ),
+        ];
+        assert_eq!(meter.durations("http.client.request.duration"), expected, "{setup:?}");
+    }
+}
