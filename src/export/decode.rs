@@ -252,6 +252,7 @@ impl Reader<'_> {
     /// An event, and what it says of the span: its status, its exception.
     fn event(&self, site: &Callsite, bytes: &[u8], parts: &mut Parts) -> Event {
         let limit = self.limits.event_attributes;
+        let with = self.decoder.with;
         let mut name = None;
         let mut attributes = Bounded::with_capacity(site.attributes.len() + site.fields.len());
         for attribute in &site.attributes {
@@ -263,6 +264,8 @@ impl Reader<'_> {
             let Some(field) = site.fields.get(usize::from(field)) else { continue };
             match (field, value) {
                 (Field::Message, value) => name = Some(text(value).into_owned()),
+                (Field::LogTarget, _) if !with.target => {}
+                (Field::LogFile | Field::LogModule | Field::LogLine, _) if !with.location => {}
                 (Field::LogTarget, value) => {
                     attributes.set(KeyValue::new(key::TARGET, to_value(value)), limit);
                 }
