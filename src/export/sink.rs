@@ -51,7 +51,7 @@ pub(crate) enum Sink {
     },
     Any {
         exporter: Box<dyn DynExporter>,
-        decoder: Decoder,
+        decoder: Box<Decoder>,
         waiting: Vec<SpanData>,
     },
     #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
@@ -89,7 +89,9 @@ impl Sink {
     pub(crate) fn new(exporter: Option<Exporter>, decoder: Decoder) -> Self {
         match exporter {
             None => Self::Nowhere { spans: 0 },
-            Some(Exporter::Any(exporter)) => Self::Any { exporter, decoder, waiting: Vec::new() },
+            Some(Exporter::Any(exporter)) => {
+                Self::Any { exporter, decoder: Box::new(decoder), waiting: Vec::new() }
+            }
             #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
             Some(Exporter::Otlp(mut exporter)) => {
                 exporter.set_scope(decoder.scope());
