@@ -57,7 +57,7 @@ pub(crate) enum Sink {
     #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
     Otlp {
         exporter: Box<OtlpExporter>,
-        encoder: SpanEncoder,
+        encoder: Box<SpanEncoder>,
         waiting: EncodedSpans,
     },
 }
@@ -96,7 +96,7 @@ impl Sink {
             Some(Exporter::Otlp(mut exporter)) => {
                 exporter.set_scope(decoder.scope());
                 let waiting = EncodedSpans::default();
-                Self::Otlp { exporter, encoder: SpanEncoder::new(decoder), waiting }
+                Self::Otlp { exporter, encoder: Box::new(SpanEncoder::new(decoder)), waiting }
             }
         }
     }
