@@ -126,6 +126,10 @@ impl Worker {
             counts.add_dropped(reason, lost);
         }
         match problem {
+            // A warning, and no reason to be silent about the next failure.
+            Some(problem) if lost == 0 => {
+                tracing::warn!(target: "spanbridge::export", "the collector says: {problem}");
+            }
             Some(problem) if reason == DropReason::Rejected => {
                 self.problems.report(lost, &format!("the collector took only a part: {problem}"));
             }

@@ -268,6 +268,11 @@ impl Attributes {
             self.forget_seen(again.trailing_zeros() as u8);
             again &= again - 1;
         }
+        for record in records(&other.bytes) {
+            if let Record::Attribute { field: field @ 64.., .. } = record {
+                self.forget_seen(field);
+            }
+        }
         self.seen |= other.seen;
         self.dropped = self.dropped.saturating_add(other.dropped);
         if self.bytes.len() + other.bytes.len() <= limits.span_bytes {

@@ -64,17 +64,15 @@ fn headers(env: &mut Reader<'_>) -> Vec<(String, String)> {
     let mut headers: Vec<(String, String)> = Vec::new();
     for name in names("HEADERS").iter().rev() {
         let Some(text) = env.text(name) else { continue };
-        for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+        for (at, pair) in pairs.enumerate() {
             match header(pair) {
                 Ok((key, value)) => {
                     headers.retain(|(known, _)| *known != key);
                     headers.push((key, value));
                 }
-                // Without the value, which may be a secret.
-                Err(problem) => {
-                    let key = pair.split('=').next().unwrap_or_default();
-                    env.warn(name, &format!("{key}=..."), &problem);
-                }
+                // Nothing of it is told but where it stands: it may be a secret.
+                Err(problem) => env.warn(name, &format!("header {}", at + 1), &problem),
             }
         }
     }
@@ -124,10 +122,11 @@ mod tests {
     fn a_bad_header_costs_itself_and_its_value_is_not_told() {
         let (settings, warnings) = read(&[(
             "OTEL_EXPORTER_OTLP_HEADERS",
-            "authorization=secret%zz,a b=secret,ok=1,x=secret%0a,alone",
+            "authorization=secret%zz,a b=secret,ok=1,x=secret%0a,auth: secret,Basic secret==",
         )]);
         assert_eq!(settings.headers, [("ok".to_owned(), "1".to_owned())]);
-        assert_eq!(warnings.len(), 4, "{warnings:?}");
+        assert_eq!(warnings.len(), 5, "{warnings:?}");
+        assert!(warnings[0].contains("header 1"), "{warnings:?}");
         assert!(warnings.iter().all(|warning| !warning.contains("secret")), "{warnings:?}");
     }
 

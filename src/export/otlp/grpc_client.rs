@@ -53,7 +53,8 @@ impl Grpc {
         let mut metadata = MetadataMap::new();
         for (name, value) in &settings.otlp.headers {
             let name = MetadataKey::from_bytes(name.as_bytes());
-            if let (Ok(name), Ok(value)) = (name, MetadataValue::try_from(value)) {
+            if let (Ok(name), Ok(mut value)) = (name, MetadataValue::try_from(value)) {
+                value.set_sensitive(true);
                 metadata.insert(name, value);
             }
         }
@@ -110,6 +111,8 @@ fn failure(status: &Status) -> Failure {
             | Code::DataLoss,
             _,
         ) => Retry::Soon,
+        // What a server answers has no source: this broke on the way.
+        _ if std::error::Error::source(status).is_some() => Retry::Soon,
         _ => Retry::No,
     };
     let source = std::error::Error::source(status).map(chain);

@@ -15,7 +15,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use prost::Message as _;
 
 use super::delivery::chain;
@@ -69,11 +69,16 @@ impl Http {
         }
         for (name, value) in &settings.otlp.headers {
             let name = HeaderName::from_bytes(name.as_bytes());
-            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
+            if let (Ok(name), Ok(mut value)) = (name, HeaderValue::from_str(value)) {
+                value.set_sensitive(true);
                 headers.insert(name, value);
             }
         }
-        let client = Client::builder(TokioExecutor::new()).build(connector);
+        let client = Client::builder(TokioExecutor::new())
+            // Collectors and balancers commonly close idle connections after a minute.
+            .pool_idle_timeout(Duration::from_secs(30))
+            .pool_timer(TokioTimer::new())
+            .build(connector);
         Ok(Self { client, uri, headers, is_gzip })
     }
 
@@ -87,10 +92,12 @@ impl Http {
         let response = self.client.request(request).await.map_err(|error| soon(chain(&error)))?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, MAX_RESPONSE).collect().await;
-        let body = body.map_err(|error| soon(chain(&*error)))?.to_bytes();
+        // An answer that breaks off, or is too long to be one, still has its status.
+        let body = body.map(|body| body.to_bytes());
         if !head.status.is_success() {
-            return Err(failure(head.status, &head.headers, &body));
+            return Err(failure(head.status, &head.headers, &body.unwrap_or_default()));
         }
+        let Ok(body) = body else { return Ok(Delivered::default()) };
         let is_protobuf = head
             .headers
             .get(CONTENT_TYPE)

@@ -137,11 +137,39 @@ impl OtlpExporter {
                 Err(_) => return Err(format!("no answer within {:?}", self.timeout)),
             };
             let Some(pause) = back_off.pause(failure.retry) else { return Err(failure.problem) };
-            if is_urgent() || Instant::now() + pause >= deadline {
+            if is_urgent() || pause >= deadline.saturating_duration_since(Instant::now()) {
                 return Err(failure.problem);
             }
             pause_unless(pause, &is_urgent).await;
         }
+    }
+}
+
+impl OtlpExporter {
+    /// Sends spans that another part of the program has built: of any scope, and of any length.
+    ///
+    /// With an error, some of them may have arrived.
+    pub(crate) async fn send_data(
+        &self,
+        batch: &[SpanData],
+        is_urgent: impl Fn() -> bool,
+    ) -> Result<Delivered, String> {
+        let mut delivered = Delivered::default();
+        // Mostly all of them are of one scope.
+        for spans in batch.chunk_by(|a, b| a.instrumentation_scope == b.instrumentation_scope) {
+            let mut envelope = self.envelope.clone();
+            envelope.set_scope(&spans[0].instrumentation_scope);
+            let mut encoded = EncodedSpans::from_span_data(spans);
+            while let Some(part) = encoded.take_batch(usize::MAX, MAX_REQUEST, true) {
+                let Delivered { rejected, message } =
+                    self.send_in(&envelope, &part, &is_urgent).await?;
+                delivered.rejected += rejected.min(part.len());
+                if !message.is_empty() {
+                    delivered.message = message;
+                }
+            }
+        }
+        Ok(delivered)
     }
 }
 
@@ -157,21 +185,14 @@ async fn pause_unless(pause: Duration, is_urgent: impl Fn() -> bool) {
 /// For where spans go to other destinations as well, and so are built for these anyway.
 impl SpanExporter for OtlpExporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        // Mostly all of them are of one scope.
-        for spans in batch.chunk_by(|a, b| a.instrumentation_scope == b.instrumentation_scope) {
-            let mut envelope = self.envelope.clone();
-            envelope.set_scope(&spans[0].instrumentation_scope);
-            let encoded = EncodedSpans::from_span_data(spans);
-            let problem = match self.send_in(&envelope, &encoded, || false).await {
-                Ok(Delivered { rejected: 0, .. }) => continue,
-                Ok(Delivered { rejected, message }) => {
-                    format!("{rejected} of {} spans rejected: {message}", spans.len())
-                }
-                Err(problem) => problem,
-            };
-            return Err(OTelSdkError::InternalFailure(problem));
+        match self.send_data(&batch, || false).await {
+            Ok(Delivered { rejected: 0, .. }) => Ok(()),
+            Ok(Delivered { rejected, message }) => Err(OTelSdkError::InternalFailure(format!(
+                "{rejected} of {} spans rejected: {message}",
+                batch.len()
+            ))),
+            Err(problem) => Err(OTelSdkError::InternalFailure(problem)),
         }
-        Ok(())
     }
 
     fn set_resource(&mut self, resource: &Resource) {

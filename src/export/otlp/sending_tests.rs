@@ -176,6 +176,21 @@ fn the_delay_that_a_collector_asks_for_is_kept() {
 }
 
 #[test]
+fn a_connection_that_broke_between_two_exports_costs_nothing() {
+    for protocol in BOTH {
+        let runtime = OwnRuntime::new().unwrap();
+        let first = receiver(protocol);
+        let (addr, kind) = (first.addr(), first.protocol());
+        let exporter = exporter(&runtime, protocol, first.endpoint(), &[]).unwrap();
+        assert_eq!(send(&runtime, &exporter, 1), Ok(Delivered::default()));
+        drop(first);
+        let second = OtlpReceiver::start(kind, addr).unwrap();
+        assert_eq!(send(&runtime, &exporter, 2), Ok(Delivered::default()), "{protocol:?}");
+        assert_eq!(second.spans().len(), 2);
+    }
+}
+
+#[test]
 fn what_will_never_pass_is_told_at_once() {
     let refusals = [Refusal::invalid(), Refusal::unauthenticated(), Refusal::throttled()];
     for protocol in BOTH {

@@ -90,7 +90,7 @@ fn any_value(out: &mut Vec<u8>, value: &Value) {
                 Array::F64(values) => each(&mut items, values, |v| Scalar::Double(*v)),
                 Array::String(values) => each(&mut items, values, |v| Scalar::Str(v.as_str())),
                 // A type that a later version of the API may bring is told as text.
-                array => Scalar::Str(&array.to_string()).write(&mut items),
+                array => each(&mut items, &[array.to_string()], |text| Scalar::Str(text)),
             }
             wire::bytes(out, any_value::ARRAY, &items);
         }
