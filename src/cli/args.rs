@@ -101,8 +101,6 @@ pub(super) struct ImportArgs {
 
     /// How often sending a batch of spans is tried again before the import stops, with pauses of
     /// 0.5 s, 1 s, 2 s and so on.
-    ///
-    /// Each try is itself repeated for a few seconds where the collector says that it is busy.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(..=10))]
     pub(super) retries: u32,
 

@@ -5,15 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use opentelemetry::Context;
-use opentelemetry_sdk::trace::SpanData;
+use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
 use super::args::{Destination, ImportArgs};
 use crate::config::TracingConfig;
 use crate::config::env::EnvSettings;
 use crate::config::settings::Settings;
 use crate::export::StdoutExporter;
-use crate::export::exporter::DynExporter;
-use crate::export::otlp::OtlpExporter;
+use crate::export::otlp::{Delivered, OtlpExporter};
 use crate::export::worker::{self, OwnRuntime};
 use crate::import;
 
@@ -28,16 +27,29 @@ pub(super) enum Sink {
     Exporter(Box<ExporterSink>),
 }
 
+enum Exporter {
+    Otlp(Box<OtlpExporter>),
+    Stdout(StdoutExporter),
+}
+
 pub(super) struct ExporterSink {
     runtime: OwnRuntime,
-    exporter: Box<dyn DynExporter>,
+    exporter: Exporter,
     batch: Vec<SpanData>,
     /// Whether nothing is kept back for a larger batch.
     is_immediate: bool,
     retries: u32,
     delivered: u64,
+    rejected: Rejected,
     /// Why writing to standard output failed, which the exporter only tells as text.
     write_error: WriteError,
+}
+
+/// What a collector did not take of what it got, and its last word on it.
+#[derive(Default)]
+struct Rejected {
+    spans: usize,
+    message: String,
 }
 
 type WriteError = Arc<Mutex<Option<io::Error>>>;
@@ -56,16 +68,19 @@ impl Sink {
                 let exporter = worker::build_in(&runtime, || OtlpExporter::new(&settings));
                 let exporter =
                     exporter.map_err(|problem| format!("cannot send spans: {problem}"))?;
-                (Box::new(exporter) as Box<dyn DynExporter>, args.retries)
+                (Exporter::Otlp(Box::new(exporter)), args.retries)
             }
             Destination::Json | Destination::Tree => {
                 let writer = Watched { error: Arc::clone(&write_error) };
-                let exporter = StdoutExporter::with_writer(writer);
-                (Box::new(exporter) as _, 0)
+                (Exporter::Stdout(StdoutExporter::with_writer(writer)), 0)
             }
         };
         let default_name = args.service_name.as_deref().unwrap_or("spanbridge-import");
-        exporter.set_resource(&crate::init::resource(&settings, Some(default_name)));
+        let resource = crate::init::resource(&settings, Some(default_name));
+        match &mut exporter {
+            Exporter::Otlp(exporter) => exporter.set_resource(&resource),
+            Exporter::Stdout(exporter) => SpanExporter::set_resource(exporter, &resource),
+        }
         let sink = ExporterSink {
             runtime,
             exporter,
@@ -74,6 +89,7 @@ impl Sink {
             is_immediate: args.to == Destination::Json,
             retries,
             delivered: 0,
+            rejected: Rejected::default(),
             write_error,
         };
         Ok((Self::Exporter(Box::new(sink)), settings.warnings))
@@ -97,9 +113,13 @@ impl Sink {
             Self::Tree => Ok(()),
             Self::Exporter(sink) => {
                 sink.flush()?;
-                let _entered = sink.runtime.enter();
-                // All was delivered; how an exporter takes its leave changes nothing.
-                let _ = sink.exporter.shutdown();
+                let Rejected { spans, message } = &sink.rejected;
+                if *spans > 0 {
+                    return Err(io::Error::other(format!(
+                        "the collector rejected {spans} of {} spans: {message}",
+                        sink.delivered
+                    )));
+                }
                 Ok(())
             }
         }
@@ -152,9 +172,24 @@ impl ExporterSink {
         let mut left = self.retries;
         loop {
             let _suppressed = Context::enter_telemetry_suppressed_scope();
-            let error = match self.runtime.block_on(self.exporter.export(batch.to_vec())) {
-                Ok(()) => {
+            let sent = match &self.exporter {
+                // One try: pauses and repetitions are made here.
+                Exporter::Otlp(exporter) => {
+                    self.runtime.block_on(exporter.send_data(batch, || true))
+                }
+                Exporter::Stdout(exporter) => self
+                    .runtime
+                    .block_on(exporter.export(batch.to_vec()))
+                    .map(|()| Delivered::default())
+                    .map_err(|error| error.to_string()),
+            };
+            let error = match sent {
+                Ok(Delivered { rejected, message }) => {
                     self.delivered += batch.len() as u64;
+                    if rejected > 0 {
+                        self.rejected.spans += rejected;
+                        self.rejected.message = message;
+                    }
                     return Ok(());
                 }
                 Err(error) => error,

@@ -188,7 +188,9 @@ impl Times {
         for (entry, item) in tree.entries.iter().zip(items) {
             let before = last[entry.owner];
             let (at, is_estimated) = match item.kind {
-                ItemKind::Elapsed { since_start, .. } => (self.start + since_start, false),
+                ItemKind::Elapsed { since_start, .. } => {
+                    (self.start.saturating_add(since_start), false)
+                }
                 ItemKind::Clock { at, took, .. } if lacks_seconds => {
                     let took = if entry.is_nested { 0 } else { took.max(0) };
                     (at.with_any_second(before + took - SLACK), true)
@@ -229,7 +231,7 @@ impl Times {
             if run_on && !node.is_unfinished {
                 let began = node
                     .following_step
-                    .and_then(|at| Some(*times.get(at)? - items.get(at)?.took()));
+                    .and_then(|at| Some(times.get(at)?.saturating_sub(items.get(at)?.took())));
                 // After an unfinished trace a step counts from where that began.
                 let is_end = |at: &Nanos| {
                     at + SLACK < node.end

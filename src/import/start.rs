@@ -32,15 +32,19 @@ impl Starts {
             Start::At(at) => return exact(at),
             Start::Local(at) => time::as_if_utc(at),
             Start::Unknown => match (written(block, options), block.logged_at) {
-                (Some(written), _) => written - total,
+                (Some(written), _) => written.saturating_sub(total),
                 (None, Some(at)) => {
-                    let start = RootStart { local: at - total, offset: 0, is_estimated: true };
+                    let start = RootStart {
+                        local: at.saturating_sub(total),
+                        offset: 0,
+                        is_estimated: true,
+                    };
                     return Found::Start(start);
                 }
                 (None, None) => return Found::Nothing,
             },
         };
-        let shift = missing_seconds(block, first, local + total);
+        let shift = missing_seconds(block, first, local.saturating_add(total));
         let is_estimated = shift > 0 || first.start == Start::Unknown;
         let local = local + shift;
         let start = |offset| RootStart { local, offset, is_estimated };

@@ -78,7 +78,7 @@ pub(super) fn duration(text: &str) -> Option<Nanos> {
             "h" => 3_600_000_000_000,
             _ => return None,
         };
-        nanos += scaled(number, scale)?;
+        nanos = nanos.checked_add(scaled(number, scale)?).filter(|nanos| *nanos < LONGEST)?;
         rest = &unit[unit_end..];
     }
     let nanos = Nanos::try_from(nanos).ok()?;
@@ -89,13 +89,17 @@ pub(super) fn duration(text: &str) -> Option<Nanos> {
     })
 }
 
+/// Ten years: no operation took so long, and sums of such times stay in range.
+const LONGEST: i128 = 10 * 366 * 24 * 3_600_000_000_000;
+
 /// A decimal number times `scale`, without a detour over floating point.
 fn scaled(number: &str, scale: i128) -> Option<i128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if number.len() > 30 || (whole.is_empty() && fraction.is_empty()) {
         return None;
     }
-    let mut nanos = if whole.is_empty() { 0 } else { whole.parse::<i128>().ok()? * scale };
+    let whole = if whole.is_empty() { 0 } else { whole.parse::<i128>().ok()? };
+    let mut nanos = whole.checked_mul(scale)?;
     let mut unit = scale;
     for digit in fraction.bytes() {
         unit /= 10;
@@ -128,10 +132,10 @@ pub(super) fn fields(text: &str) -> Vec<(String, String)> {
 }
 
 fn begins_with_key(text: &str) -> bool {
-    let Some((key, value)) = text.split_once(':') else { return false };
-    let is_name = key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
-    is_name && !value.starts_with("//")
+    let is_part = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    let length = text.bytes().take_while(|b| is_part(b)).count();
+    let starts = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    starts && text[length..].starts_with(':') && !text[length + 1..].starts_with("//")
 }
 
 /// Where the fields begin in a step of the older format, which does not quote its message:
@@ -166,6 +170,14 @@ mod tests {
         for input in ["", "x", "\"open", "\"\\", "\"\\x1", "\"\\x1é", "\"\\q\"", "\"\\u12\""] {
             assert_eq!(quoted(input), None, "{input}");
         }
+    }
+
+    #[test]
+    fn times_that_no_operation_takes_are_refused() {
+        for text in ["999999999999999999999999999999h", "2562047h0m0s", "-9223372036854775808s"] {
+            assert_eq!(duration(text), None, "{text}");
+        }
+        assert_eq!(duration("80000h"), Some(80_000 * 3_600_000_000_000));
     }
 
     #[test]

@@ -267,7 +267,7 @@ impl HeaderTime {
 /// quarters of an hour; the two may be up to seven minutes apart.
 pub(super) fn infer_offset(local: Nanos, about: Nanos) -> Option<Nanos> {
     const QUARTER: Nanos = 900 * SECOND;
-    let quarters = (local - about + QUARTER / 2).div_euclid(QUARTER);
+    let quarters = local.saturating_sub(about).saturating_add(QUARTER / 2).div_euclid(QUARTER);
     // From Baker Island to Kiribati.
     (-48..=56).contains(&quarters).then_some(quarters * QUARTER)
 }

@@ -226,7 +226,10 @@ pub(super) fn find_marker(line: &str) -> Option<Marked<'_>> {
         let rest = &line[at + word.len()..];
         let (number, text) = match rest.strip_prefix('[') {
             Some(rest) => {
-                let (number, text) = rest.split_once("]:")?;
+                // No further than a number is long: a line may be megabytes.
+                let digits = rest.bytes().take(20).take_while(u8::is_ascii_digit).count();
+                let (number, text) = rest.split_at(digits);
+                let text = text.strip_prefix("]:")?;
                 (Some(number.parse().ok()?), text.strip_prefix(' ').unwrap_or(text))
             }
             None => {

@@ -120,11 +120,21 @@ fn a_collector_that_refuses_makes_the_import_fail_and_say_so() {
         assert_eq!(ran.code, 1);
         let message = "3 spans could not be delivered, after 0 that were";
         assert!(ran.stderr.contains(message), "{}", ran.stderr);
-        // The exporter makes several requests of each try.
         let requests = receiver.counts().refused - refused;
-        assert!(requests >= tries && requests.is_multiple_of(tries), "{requests} requests");
+        assert_eq!(requests, tries);
         refused += requests;
     }
+}
+
+#[test]
+fn what_a_collector_rejects_does_not_keep_the_rest_from_being_sent() {
+    let receiver = OtlpReceiver::grpc();
+    receiver.set_behaviour(Behaviour::PartialSuccess(1));
+    let ran = import(&["--endpoint", receiver.endpoint(), "--retries", "3", &log(NESTED)]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("the collector rejected 1 of 3 spans: "), "{}", ran.stderr);
+    let counts = receiver.counts();
+    assert_eq!((counts.requests, counts.spans_accepted), (1, 2));
 }
 
 #[test]
