@@ -197,7 +197,10 @@ impl Snapshot<'_> {
                     let node = &mut nodes[of];
                     node.end = Some(at);
                     node.threshold = threshold.or(node.threshold);
-                    node.ids = span.as_ref().map(|span| (span.trace_id(), span.span_id()));
+                    // A second end has no span any more.
+                    if let Some(span) = span {
+                        node.ids = Some((span.trace_id(), span.span_id()));
+                    }
                 }
                 What::Nest { name, fields } => {
                     nodes.push(started(name, fields, at));
