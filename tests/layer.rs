@@ -592,10 +592,11 @@ fn log_records_keep_their_own_level_and_place() {
             .build();
         tracing_log::format_trace(&record).unwrap();
     };
-    let memory = traced(|| {
-        info_span!("failed").in_scope(|| say(log::Level::Error, 1));
-        info_span!("fine").in_scope(|| say(log::Level::Info, 2));
-    });
+    let (memory, layer) = InMemory::with(spanbridge::layer());
+    let default = tracing_subscriber::registry().with(layer).set_default();
+    info_span!("failed").in_scope(|| say(log::Level::Error, 1));
+    info_span!("fine").in_scope(|| say(log::Level::Info, 2));
+    drop(default);
     let spans = memory.spans();
     assert_eq!(named(&spans, "failed").status, Status::error(""));
     let fine = named(&spans, "fine");
