@@ -60,7 +60,9 @@
 mod block;
 mod feed;
 mod ids;
+mod json;
 mod line;
+mod marker;
 mod problem;
 #[cfg(test)]
 mod property_tests;
