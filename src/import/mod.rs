@@ -63,6 +63,7 @@ mod ids;
 mod json;
 mod line;
 mod marker;
+mod printable;
 mod problem;
 #[cfg(test)]
 mod property_tests;
@@ -85,6 +86,7 @@ use opentelemetry_sdk::trace::SpanData;
 
 use self::block::{Assembler, Block, Place};
 use self::feed::Feed;
+pub(crate) use self::printable::{Printable, PrintableLines};
 use self::scan::Stopped;
 use self::start::{Found, Starts};
 pub(crate) use self::tree::short;
