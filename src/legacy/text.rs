@@ -117,6 +117,8 @@ impl Default for Style {
 pub(crate) struct Block<'a> {
     /// The operation whose block it is: the root, or one below it.
     pub(crate) node: &'a Node<'a>,
+    /// Where it is among the tree's.
+    pub(crate) index: usize,
     /// Several lines, the last with its newline.
     pub(crate) text: String,
 }
@@ -146,7 +148,7 @@ impl<'a> Tree<'a> {
         while let Some(at) = to_do.pop() {
             let Some(node) = self.nodes.get(at) else { continue };
             if node.is_slow() {
-                sink(Block { node, text: self.block(node, style, number()) });
+                sink(Block { node, index: at, text: self.block(node, style, number()) });
             } else {
                 to_do.extend(node.nested().rev());
             }

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::hash::{BuildHasher as _, RandomState};
-use std::io::Write;
-use std::panic::Location;
+use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 
@@ -51,6 +51,7 @@ pub struct TextLog(Arc<Settings>);
 
 struct Settings {
     verbosity: AtomicU8,
+    lost_blocks: AtomicU64,
     output: Output,
     has_header: bool,
     is_exact: bool,
@@ -62,13 +63,14 @@ struct Settings {
 #[derive(Clone)]
 enum Output {
     Event,
-    Writer(Arc<dyn Fn(&str) + Send + Sync>),
+    Writer(Arc<dyn Fn(&str) -> io::Result<()> + Send + Sync>),
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             verbosity: AtomicU8::new(2),
+            lost_blocks: AtomicU64::new(0),
             output: Output::Event,
             has_header: true,
             is_exact: false,
@@ -125,6 +127,11 @@ impl TextLog {
     /// How much is printed; see [`set_verbosity`](Self::set_verbosity).
     pub fn verbosity(&self) -> u8 {
         self.0.verbosity.load(Ordering::Relaxed)
+    }
+
+    /// How many blocks are lost because the writer failed or panicked. No operation fails with it.
+    pub fn lost_blocks(&self) -> u64 {
+        self.0.lost_blocks.load(Ordering::Relaxed)
     }
 
     /// Runs `f` with this as the log of the roots that it starts on this thread, in place of the
@@ -211,22 +218,28 @@ impl TextLog {
         Style { verbosity: self.verbosity(), is_exact, zone, has_ids }
     }
 
-    /// Writes a block, as one record. A writer that fails has lost it; nobody could be told.
+    /// Writes a block, as one record.
     pub(super) fn write(&self, block: &str, location: &Location<'_>) {
-        let Settings { is_exact, zone, has_header, output, .. } = &*self.0;
-        match output {
+        let Settings { is_exact, zone, has_header, output, lost_blocks, .. } = &*self.0;
+        let write = match output {
             // A root: the block says itself what it belongs to, and is no event of whichever span
             // the thread is in.
             Output::Event => {
                 tracing::info!(target: TARGET, parent: None, "{}", block.trim_end_matches('\n'));
+                return;
             }
-            Output::Writer(write) if *has_header => {
-                let mut record = String::with_capacity(block.len() + 64);
-                let header = Header::now(location, *is_exact, *zone);
-                let _ = write!(record, "{header}{block}");
-                write(&record);
-            }
-            Output::Writer(write) => write(block),
+            Output::Writer(write) => write,
+        };
+        let mut record = String::new();
+        if *has_header {
+            record.reserve(block.len() + 64);
+            let header = Header::now(location, *is_exact, *zone);
+            let _ = write!(record, "{header}{block}");
+        }
+        let record = if *has_header { &record } else { block };
+        // Operations end while others unwind: a panic in here must not become the service's.
+        if !matches!(catch_unwind(AssertUnwindSafe(|| write(record))), Ok(Ok(()))) {
+            lost_blocks.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -241,6 +254,7 @@ impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TextLog")
             .field("verbosity", &self.verbosity)
+            .field("lost_blocks", &self.lost_blocks)
             .field("has_writer", &matches!(self.output, Output::Writer(_)))
             .field("has_header", &self.has_header)
             .field("is_upstream_exact", &self.is_exact)
@@ -263,13 +277,11 @@ impl TextLogBuilder {
     }
 
     /// Writes each block, in one call, to what `make` returns: [`std::io::stderr`], or a closure that
-    /// clones an `Arc<File>`.
+    /// clones an `Arc<File>`. What it fails to take is counted by [`TextLog::lost_blocks`].
     ///
     /// Without a writer blocks are `tracing` events.
     pub fn with_writer<W: Write>(self, make: impl Fn() -> W + Send + Sync + 'static) -> Self {
-        let write = move |text: &str| {
-            let _ = make().write_all(text.as_bytes());
-        };
+        let write = move |text: &str| make().write_all(text.as_bytes());
         Self(Settings { output: Output::Writer(Arc::new(write)), ..self.0 })
     }
 
@@ -297,12 +309,16 @@ impl TextLogBuilder {
         Self(Settings { is_exact, ..self.0 })
     }
 
-    /// Whether a trace gets a sampled span after all if it was slow enough to be printed and its own
+    /// Whether a trace gets sampled spans after all if it was slow enough to be printed and its own
     /// span was not sampled. Not unless set.
     ///
-    /// That span is named as the operation, follows in the same trace, carries the block in the
-    /// attribute `slow_operation.text`, and begins when that is written. A parent-based sampler,
-    /// which is the default, samples it; any other is free not to.
+    /// They are in the same trace, below the span that was not sampled, and as it would have been:
+    /// of the operation that is printed and all that is nested in it, with fields, steps and their
+    /// times. The topmost carries the block in the attribute `slow_operation.text`. A parent-based
+    /// sampler, which is the default, samples them; any other is free not to.
+    ///
+    /// Spans that other code has made within are lost. tracing-opentelemetry's layer cannot set
+    /// starts, which are then the time of writing.
     pub fn with_unsampled_kept(self, keeps_unsampled: bool) -> Self {
         Self(Settings { keeps_unsampled, ..self.0 })
     }
