@@ -33,7 +33,8 @@ use std::time::{Duration, SystemTime};
 
 use opentelemetry::trace::{SpanId, TraceId};
 
-use crate::legacy::go::{Clock, DateAndClock, Nanoseconds, Quoted, Zone};
+use crate::legacy::go::{Clock, DateAndClock, Nanoseconds, Zone};
+use crate::quote::Quoted;
 
 /// A moment, in nanoseconds since the tree's epoch.
 pub(crate) type Nanos = i64;
