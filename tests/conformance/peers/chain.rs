@@ -9,7 +9,16 @@ use crate::stage::{Hop, RUST};
 use crate::support::otlp_receiver::{ReceivedSpan, SpanKind};
 
 pub(crate) const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
-pub(crate) const CALLER: &str = "b7ad6b7169203331";
+const CALLER: &str = "b7ad6b7169203331";
+
+/// Who calls the first service of a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// Nobody with a trace: it starts at the first service.
+    None,
+    /// Who sends [`traceparent`].
+    Traced,
+}
 
 /// The header line of a caller with these flags.
 pub(crate) fn traceparent(flags: &str) -> String {
@@ -22,12 +31,13 @@ pub(crate) fn traceparent(flags: &str) -> String {
 /// # Panics
 ///
 /// Panics if these are not all spans that there are, in one trace, each the child of the one before
-/// it and the first the child of `parent`; or if a kind, a service or one of our flags is not right.
+/// it and the first the child of [`CALLER`] if there is one; or if a kind, a service or one of our
+/// flags is not right.
 #[track_caller]
 pub(crate) fn expect_spans<'a>(
     spans: &'a [ReceivedSpan],
     chain: &[Hop],
-    parent: Option<&str>,
+    caller: Caller,
 ) -> Vec<&'a ReceivedSpan> {
     let mut expected: Vec<_> = chain
         .iter()
@@ -35,7 +45,10 @@ pub(crate) fn expect_spans<'a>(
         .collect();
     // The last service calls nobody.
     expected.pop();
-    let mut parent = parent.map(|id| SpanId::from_hex(id).unwrap());
+    let mut parent = match caller {
+        Caller::None => None,
+        Caller::Traced => Some(SpanId::from_hex(CALLER).unwrap()),
+    };
     let mut found: Vec<&ReceivedSpan> = Vec::new();
     for (service, kind) in expected {
         let children: Vec<_> = spans.iter().filter(|s| s.parent_span_id == parent).collect();
@@ -55,6 +68,9 @@ pub(crate) fn expect_spans<'a>(
         }
         parent = Some(span.span_id);
         found.push(span);
+    }
+    if caller == Caller::Traced {
+        assert_eq!(found[0].trace_id, TraceId::from_hex(TRACE).unwrap());
     }
     assert_eq!(found.len(), spans.len(), "there are other spans\n{}", list(spans));
     found

@@ -20,9 +20,10 @@ mod stage;
 #[path = "../../support/mod.rs"]
 mod support;
 
-use chain::{CALLER, TRACE, expect_parents, expect_spans, is_sampled, traceparent};
+use chain::{Caller, TRACE, expect_parents, expect_spans, is_sampled, traceparent};
+use relay::Arrived;
 use sdk::Sdk;
-use stage::{Hop, Ours, Stage, rust};
+use stage::{Hop, Ours, RUST, Stage, rust};
 
 /// Members that any level of the specification allows.
 const TRACESTATE: &str = "rojo=00f067aa0ba902b7,t_e-n*t/a@sys=!\"#$%&'";
@@ -73,7 +74,7 @@ async fn one_trace_goes_through_all_languages() {
     let arrived =
         stage.relay(&[("traceparent", &parent), ("tracestate", TRACESTATE)], &chain).await;
     let spans = stage.end().await;
-    let spans = expect_spans(&spans, &chain, Some(CALLER));
+    let spans = expect_spans(&spans, &chain, Caller::Traced);
     expect_parents(&arrived, &spans);
     for arrived in &arrived {
         assert_eq!(arrived.header("tracestate"), Some(TRACESTATE), "{arrived:?}");
@@ -93,7 +94,7 @@ async fn caller_and_callee_share_one_trace(sdk: Sdk) {
     let chain = [sdk.into(), rust(), sdk.into(), rust()];
     let arrived = stage.relay(&[], &chain).await;
     let spans = stage.end().await;
-    let spans = expect_spans(&spans, &chain, None);
+    let spans = expect_spans(&spans, &chain, Caller::None);
     expect_parents(&arrived, &spans);
     assert_eq!(arrived[0].header("traceparent"), None);
     // Our service sends the flags on that it is sent, the random one included.
@@ -104,33 +105,32 @@ async fn tracestate_goes_through(sdk: Sdk) {
     let Some(stage) = Stage::set(&[sdk], Ours::Layer) else { return };
     let parent = traceparent("01");
     let chain = [rust(), sdk.into(), rust(), sdk.into()];
-    let states = |arrived: &[relay::Arrived]| -> Vec<_> {
-        arrived.iter().map(|arrived| arrived.header("tracestate").map(str::to_owned)).collect()
-    };
-
     let arrived =
         stage.relay(&[("traceparent", &parent), ("tracestate", TRACESTATE)], &chain).await;
-    assert_eq!(states(&arrived), [Some(TRACESTATE); 4].map(|text| text.map(str::to_owned)));
+    assert_eq!(tracestates(&arrived), [Some(TRACESTATE); 4]);
 
     // In two lines, as headers may be.
     let (first, second) = TRACESTATE.split_once(',').unwrap();
     let lines = [("traceparent", &*parent), ("tracestate", first), ("tracestate", second)];
     let arrived = stage.relay(&lines, &chain).await;
-    assert_eq!(states(&arrived)[1..], [Some(TRACESTATE); 3].map(|text| text.map(str::to_owned)));
+    assert_eq!(tracestates(&arrived), [Some(TRACESTATE); 4]);
 
-    // What the SDKs let through of level 2; ours sends on what it is sent, up to and after that.
+    // What the SDKs let through of level 2. Ours passes on what it is sent, before and after.
     let kept = match sdk {
         Sdk::Go | Sdk::Python => None,
         Sdk::Node => Some("rojo=00f067aa0ba902b7"),
     };
     let arrived = stage.relay(&[("traceparent", &parent), ("tracestate", LEVEL_2)], &chain).await;
-    let expected = [Some(LEVEL_2), Some(LEVEL_2), kept, kept];
-    assert_eq!(states(&arrived), expected.map(|text| text.map(str::to_owned)));
+    assert_eq!(tracestates(&arrived), [Some(LEVEL_2), Some(LEVEL_2), kept, kept]);
 
     // The first two requests, each with four spans of our service.
     let spans = stage.end().await;
-    let ours = spans.iter().filter(|span| span.service_name() == stage::RUST);
+    let ours = spans.iter().filter(|span| span.service_name() == RUST);
     assert_eq!(ours.filter(|span| span.trace_state == TRACESTATE).count(), 8);
+}
+
+fn tracestates(arrived: &[Arrived]) -> Vec<Option<&str>> {
+    arrived.iter().map(|arrived| arrived.header("tracestate")).collect()
 }
 
 async fn baggage_goes_through(sdk: Sdk) {
@@ -216,5 +216,5 @@ async fn context_passes_through_without_a_layer(sdk: Sdk) {
         assert!(received.is_some() && received == sent, "{name}: {received:?}, {sent:?}");
     }
     let spans = stage.end().await;
-    expect_spans(&spans, &[sdk.into(), sdk.into()], Some(CALLER));
+    expect_spans(&spans, &[sdk.into(), sdk.into()], Caller::Traced);
 }
