@@ -59,7 +59,7 @@ impl ClientSpan {
         let head = request.head;
         let span = new_span(settings, request);
         if let Some(extras) = &settings.extras
-            && interop::is_recording(&span)
+            && interop::is_enabled(&span)
         {
             extras.headers.of_request(&head.headers, |kv| span.set_attribute(kv.key, kv.value));
             if let Some(hook) = &extras.on_request {
@@ -95,7 +95,7 @@ impl ClientSpan {
             }
             ConnectResponse::Tunnel(head, _) => (head.status, head.version, &head.headers),
         };
-        if interop::is_recording(&self.span) {
+        if interop::is_enabled(&self.span) {
             self.record_head(status, version, headers);
         }
         #[cfg(feature = "metrics")]
@@ -119,7 +119,7 @@ impl ClientSpan {
         let span = &self.span;
         // The status that the response was recorded with stands.
         let is_first = self.failed.is_none() && !self.ended;
-        if is_first && interop::is_recording(span) {
+        if is_first && interop::is_enabled(span) {
             tracing::record_all!(span, otel.status_code = "error", error.type = error_type);
         }
         #[cfg(feature = "metrics")]
