@@ -55,7 +55,8 @@ pub(crate) struct Spans {
 impl Report {
     pub(crate) fn print(&self) {
         let line = serde_json::to_string(self).unwrap();
-        writeln!(std::io::stdout(), "\n{MARK}{line}").unwrap();
+        let mut stdout = std::io::stdout().lock();
+        writeln!(stdout, "\n{MARK}{line}").unwrap();
     }
 
     pub(crate) fn find_in(output: &str) -> Option<Self> {

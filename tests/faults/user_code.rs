@@ -110,7 +110,7 @@ pub(crate) fn on_request(fault: InService) {
     static REQUESTS: AtomicUsize = AtomicUsize::new(0);
     // A request makes two spans; this one has a batch to export.
     if fault == InService::ExportsOnTheRequestPath
-        && REQUESTS.fetch_add(1, Ordering::Relaxed) % (crate::service::BATCH / 2) == 0
+        && REQUESTS.fetch_add(1, Ordering::Relaxed).is_multiple_of(crate::service::BATCH / 2)
     {
         std::thread::sleep(Duration::from_secs(1));
     }
