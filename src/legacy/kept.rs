@@ -22,6 +22,6 @@ pub(super) fn keep(name: &str, text: &str, unsampled: &SpanContext) {
     };
     let carried = Carried { parent: Some(parent), entries: None };
     let make = || callsite::span(name, None).unwrap_or_else(Span::none);
-    let started = interop::start_with_parent(carried, false, make);
+    let started = interop::start_with_parent(carried, false, make, |_, _| ());
     started.span.set_attribute(TEXT, text.trim_end().to_owned());
 }

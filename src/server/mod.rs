@@ -85,6 +85,8 @@ mod route;
 mod service;
 mod settings;
 mod span;
+mod start;
+mod stopping;
 
 pub use self::body::TracedBody;
 pub use self::future::ResponseFuture;

@@ -9,9 +9,13 @@ mod handler;
 mod http;
 mod http2;
 #[cfg(feature = "metrics")]
+mod meter;
+#[cfg(feature = "metrics")]
 mod metrics;
+mod nested;
 mod propagation;
 mod reentrant;
+mod sampling;
 mod server;
 mod server_options;
 mod support;
