@@ -77,6 +77,11 @@ bench *ARGS:
 bench-smoke:
     cargo bench --all-features --bench '*' -- --test
 
+# Instructions and allocations of the hot path, against the committed figures; `just instructions update` writes them
+[group('bench')]
+instructions *MODE:
+    .ci/instructions {{ MODE }}
+
 # Documentation, broken links denied
 [group('doc')]
 doc:

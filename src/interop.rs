@@ -100,9 +100,52 @@ pub(crate) fn current_entries() -> Carried {
     Carried { entries, ..Carried::default() }
 }
 
-/// Whether what is recorded on `span` can reach anyone: another layer may want what ours does not.
-pub(crate) fn is_recording(span: &Span) -> bool {
+/// Whether values recorded on `span` as its fields can reach anyone: a layer that prints spans may
+/// want what none makes an OpenTelemetry span of.
+pub(crate) fn is_enabled(span: &Span) -> bool {
     !span.is_disabled()
+}
+
+/// Whether attributes and events set on `span` as an OpenTelemetry span can reach anyone: no where
+/// no layer makes such spans, or the span is known not to be sampled.
+pub(crate) fn is_recording(span: &Span) -> bool {
+    if span.is_disabled() {
+        return false;
+    }
+    layer::is_recording(span).unwrap_or_else(|| foreign::is_recording(span))
+}
+
+/// The same, without settling whether the span is sampled: yes where that is open.
+pub(crate) fn may_be_recording(span: &Span) -> bool {
+    is_enabled(span) && layer::is_recording(span) != Some(false)
+}
+
+/// Sets attributes, all at once; an earlier value of the same key is replaced.
+pub(crate) fn set_attributes<A>(span: &Span, attributes: A)
+where
+    A: IntoIterator<Item = KeyValue> + Clone,
+{
+    let is_served = layer::for_each_engine_of(span, |engine, id| {
+        engine.set_attributes(id, attributes.clone());
+    });
+    if !is_served {
+        foreign::set_attributes(span, attributes);
+    }
+}
+
+/// Sets when the span started, in place of when it was created. In tracing-opentelemetry's layer
+/// that cannot be set, and stays as it is.
+pub(crate) fn start_at(span: &Span, start: SystemTime) {
+    layer::for_each_engine_of(span, |engine, id| engine.set_start(id, start));
+}
+
+/// Sets when the span ends, in place of when it is closed. Nothing may be set after this: in
+/// tracing-opentelemetry's layer the span ends here.
+pub(crate) fn end_at(span: &Span, end: SystemTime) {
+    let is_served = layer::for_each_engine_of(span, |engine, id| engine.set_end(id, end));
+    if !is_served {
+        foreign::end_at(span, end);
+    }
 }
 
 /// Links a span to one of another process. `is_foreign` is what [`start_with_parent`] says.
@@ -188,8 +231,18 @@ mod foreign {
         Foreign::add_link_with_attributes(span, cx, attributes);
     }
 
-    pub(crate) fn set_attribute(span: &Span, attribute: KeyValue) {
-        Foreign::set_attribute(span, attribute.key, attribute.value);
+    pub(super) fn is_recording(span: &Span) -> bool {
+        Foreign::context(span).span().is_recording()
+    }
+
+    pub(super) fn set_attributes(span: &Span, attributes: impl IntoIterator<Item = KeyValue>) {
+        for attribute in attributes {
+            Foreign::set_attribute(span, attribute.key, attribute.value);
+        }
+    }
+
+    pub(super) fn end_at(span: &Span, end: SystemTime) {
+        Foreign::context(span).span().end_with_timestamp(end);
     }
 
     pub(crate) fn set_status(span: &Span, status: Status) {
@@ -217,10 +270,74 @@ mod foreign {
     use super::*;
 
     pub(crate) fn add_link(_: &Span, _: SpanContext, _: Vec<KeyValue>) {}
-    pub(crate) fn set_attribute(_: &Span, _: KeyValue) {}
+    pub(super) fn is_recording(_: &Span) -> bool {
+        false
+    }
+
+    pub(super) fn set_attributes(_: &Span, _: impl IntoIterator<Item = KeyValue>) {}
+    pub(super) fn end_at(_: &Span, _: SystemTime) {}
     pub(crate) fn set_status(_: &Span, _: Status) {}
     pub(crate) fn add_event(_: &Span, _: Cow<'static, str>, _: SystemTime, _: Vec<KeyValue>) {}
     pub(crate) fn update_name(_: &Span, _: Cow<'static, str>) {}
 }
 
-pub(crate) use self::foreign::{add_event, add_link, set_attribute, set_status, update_name};
+pub(crate) use self::foreign::{add_event, add_link, set_status, update_name};
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use opentelemetry_sdk::trace::Sampler;
+    use tracing::subscriber::with_default;
+    use tracing::{info, info_span};
+    use tracing_subscriber::prelude::*;
+
+    use super::*;
+    use crate::testing::InMemory;
+
+    #[test]
+    fn given_times_stand_and_an_end_is_never_before_its_start() {
+        let (memory, layer) = InMemory::new();
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        with_default(tracing_subscriber::registry().with(layer), || {
+            let both = info_span!("both");
+            start_at(&both, at(1_000));
+            end_at(&both, at(1_002));
+            let twisted = info_span!("twisted");
+            start_at(&twisted, at(1_000));
+            end_at(&twisted, at(900));
+            start_at(&info_span!("start"), at(1_000));
+            info_span!("inner").in_scope(|| info!("now"));
+        });
+        let times = |name: &str| {
+            let spans = memory.spans();
+            let span = spans.iter().find(|span| span.name == name).unwrap();
+            (span.start_time, span.end_time)
+        };
+        assert_eq!(times("both"), (at(1_000), at(1_002)));
+        assert_eq!(times("twisted"), (at(1_000), at(1_000)));
+        let (start, end) = times("start");
+        assert!(start == at(1_000) && end > at(1_700_000_000), "{start:?} {end:?}");
+    }
+
+    #[test]
+    fn what_is_known_not_to_be_sampled_is_not_recording() {
+        let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOff));
+        let (_memory, layer) = InMemory::with(crate::layer().with_sampler(sampler));
+        with_default(tracing_subscriber::registry().with(layer), || {
+            let root = info_span!("root");
+            assert!(is_recording(&root), "not decided yet");
+            let child = info_span!(parent: &root, "child");
+            assert!(!is_recording(&root) && !is_recording(&child));
+            assert!(!is_recording(&Span::none()));
+        });
+        with_default(tracing_subscriber::registry(), || {
+            assert!(!is_recording(&info_span!("nobody makes a span of it")));
+        });
+        let (_memory, layer) = InMemory::new();
+        with_default(tracing_subscriber::registry().with(layer), || {
+            let root = info_span!("root");
+            assert!(is_recording(&root) && is_recording(&info_span!(parent: &root, "child")));
+        });
+    }
+}

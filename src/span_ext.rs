@@ -1,7 +1,6 @@
 //! What application code does with a `tracing` span.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use opentelemetry::trace::{Link, SpanContext, Status};
@@ -9,7 +8,7 @@ use opentelemetry::{Context, Key, KeyValue, Value};
 use tracing::Span;
 
 use crate::interop;
-use crate::layer::{Engine, SetParentError};
+use crate::layer::{SetParentError, for_each_engine_of};
 
 /// OpenTelemetry's side of a [`tracing::Span`].
 ///
@@ -90,7 +89,7 @@ impl SpanExt for Span {
     }
 
     fn add_link_with_attributes(&self, cx: SpanContext, attributes: Vec<KeyValue>) {
-        let served = for_each_engine(self, |engine, id| {
+        let served = for_each_engine_of(self, |engine, id| {
             engine.add_link_to(id, Link::new(cx.clone(), attributes.clone(), 0));
         });
         if !served {
@@ -103,16 +102,11 @@ impl SpanExt for Span {
     }
 
     fn set_attribute(&self, key: impl Into<Key>, value: impl Into<Value>) {
-        let attribute = KeyValue::new(key, value);
-        let served =
-            for_each_engine(self, |engine, id| engine.set_attribute(id, attribute.clone()));
-        if !served {
-            interop::set_attribute(self, attribute);
-        }
+        interop::set_attributes(self, [KeyValue::new(key, value)]);
     }
 
     fn set_status(&self, status: Status) {
-        if !for_each_engine(self, |engine, id| engine.set_status(id, &status)) {
+        if !for_each_engine_of(self, |engine, id| engine.set_status(id, &status)) {
             interop::set_status(self, status);
         }
     }
@@ -128,7 +122,7 @@ impl SpanExt for Span {
         attributes: Vec<KeyValue>,
     ) {
         let name = name.into();
-        let served = for_each_engine(self, |engine, id| {
+        let served = for_each_engine_of(self, |engine, id| {
             engine.add_event(id, name.clone(), timestamp, attributes.clone());
         });
         if !served {
@@ -138,17 +132,8 @@ impl SpanExt for Span {
 
     fn update_name(&self, name: impl Into<Cow<'static, str>>) {
         let name = name.into();
-        if !for_each_engine(self, |engine, id| engine.update_name(id, &name)) {
+        if !for_each_engine_of(self, |engine, id| engine.update_name(id, &name)) {
             interop::update_name(self, name);
         }
     }
-}
-
-/// Runs `f` for every layer of ours that the span went through. False if there is none.
-fn for_each_engine(span: &Span, mut f: impl FnMut(&Arc<Engine>, u64)) -> bool {
-    span.with_subscriber(|(id, dispatch)| {
-        let id = id.into_u64();
-        crate::layer::for_each_engine(dispatch, Some(id), |engine| f(engine, id))
-    })
-    .unwrap_or(true)
 }

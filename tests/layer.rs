@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use opentelemetry::baggage::BaggageExt as _;
 use opentelemetry::trace::{
     SpanContext, SpanId, Status, TraceContextExt as _, TraceFlags, TraceId,
 };
@@ -544,6 +545,41 @@ fn more_open_spans_than_the_limit_are_dropped_and_counted() {
     let stats = memory.stats();
     assert_eq!((stats.started(), stats.exported(), stats.live()), (26, 11, 0), "{stats}");
     assert_eq!(stats.dropped().live_limit(), 15);
+}
+
+/// A value of the user's, in a span's context, that traces while it is dropped: it links to a closed
+/// span, which is looked for in what threads hold.
+#[test]
+fn what_rides_along_with_lost_spans_is_dropped_with_nothing_locked() {
+    #[derive(Debug)]
+    struct TracesWhenDropped {
+        own: tracing::Span,
+        closed: Option<tracing::Id>,
+    }
+    impl Drop for TracesWhenDropped {
+        fn drop(&mut self) {
+            self.own.follows_from(self.closed.clone());
+        }
+    }
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let (memory, layer) = InMemory::with(spanbridge::layer().with_max_queue_size(1));
+        tracing::subscriber::with_default(Registry::default().with(layer), || {
+            let (own, closed) = (info_span!("own"), info_span!("closed").id());
+            // The worker cannot take them all as fast as they come.
+            while memory.stats().dropped().queue_full() == 0 {
+                for _ in 0..100 {
+                    let cx = remote(1).with_baggage([KeyValue::new("k", "v")]);
+                    let value = TracesWhenDropped { own: own.clone(), closed: closed.clone() };
+                    info_span!("s").set_parent(cx.with_value(value)).unwrap();
+                }
+            }
+        });
+        memory.guard().force_flush(Duration::from_secs(10)).unwrap();
+        done.send(memory.stats()).unwrap();
+    });
+    let stats = is_done.recv_timeout(Duration::from_secs(60)).expect("no dead-lock");
+    assert_eq!(stats.live(), 0, "{stats}");
 }
 
 #[test]

@@ -69,7 +69,7 @@ impl ClientSpan {
             })
         });
         let span = new_span(settings, &request, &template);
-        if interop::is_recording(&span) {
+        if interop::is_enabled(&span) {
             settings.record_request(&request, &span);
         }
         #[cfg(feature = "metrics")]
@@ -108,7 +108,7 @@ impl ClientSpan {
             }
             ConnectResponse::Tunnel(head, _) => (head.status, head.version, &head.headers),
         };
-        if interop::is_recording(&self.span) {
+        if interop::is_enabled(&self.span) {
             self.record_head(status, version, headers);
         }
         #[cfg(feature = "metrics")]
@@ -132,7 +132,7 @@ impl ClientSpan {
         let span = &self.span;
         // The status that the response was recorded with stands.
         let is_first = self.failed.is_none() && !self.ended;
-        if is_first && interop::is_recording(span) {
+        if is_first && interop::is_enabled(span) {
             tracing::record_all!(span, otel.status_code = "error", error.type = error_type);
         }
         #[cfg(feature = "metrics")]

@@ -125,6 +125,8 @@ impl Decoder {
             let raw = side.entries.as_ref().and_then(|cx| cx.get::<RawTraceState>());
             raw.and_then(|raw| raw.0.parse().ok()).unwrap_or_default()
         });
+        let start_time = side.start.unwrap_or_else(|| calibration.wall(record.start));
+        let end_time = side.end.unwrap_or_else(|| calibration.wall(record.end)).max(start_time);
         let mut parts = Parts {
             attributes: Bounded::with_capacity(site.fields.len() + site.attributes.len()),
             ..Parts::default()
@@ -162,8 +164,8 @@ impl Decoder {
             parent_span_is_remote: record.parent.is_remote,
             span_kind: parts.kind.unwrap_or(SpanKind::Internal),
             name: parts.name.unwrap_or(Cow::Borrowed(site.name)),
-            start_time: calibration.wall(record.start),
-            end_time: calibration.wall(record.end),
+            start_time,
+            end_time,
             attributes: parts.attributes.kept,
             dropped_attributes_count: record.dropped_attributes + parts.attributes.dropped,
             events: span_events,

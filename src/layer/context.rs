@@ -133,20 +133,37 @@ impl Engine {
         self.carried_by(slot, id)
     }
 
-    pub(crate) fn set_attribute(&self, id: u64, attribute: KeyValue) {
+    /// Whether the span has a record that is not turned down, or is still to be decided on.
+    pub(crate) fn is_recording(&self, id: u64) -> bool {
+        let found = self.find(id);
+        found.is_some_and(|(_, slot)| slot.state() != State::NotSampled && slot.is(id))
+    }
+
+    pub(crate) fn set_attributes(&self, id: u64, attributes: impl IntoIterator<Item = KeyValue>) {
         self.with_recording_body(id, |body| {
             let limit = self.limits.attributes as usize;
-            let attributes = &mut body.side().attributes;
-            let same = attributes.iter_mut().find(|kept| kept.key == attribute.key);
-            if let Some(kept) = same {
-                kept.value = attribute.value;
-            } else if attributes.len() < limit {
-                attributes.push(attribute);
-                body.attributes.side_attribute();
-            } else {
-                body.attributes.drop_one();
+            for attribute in attributes {
+                let kept = &mut body.side().attributes;
+                if let Some(same) = kept.iter_mut().find(|kept| kept.key == attribute.key) {
+                    same.value = attribute.value;
+                } else if kept.len() < limit {
+                    kept.push(attribute);
+                    body.attributes.side_attribute();
+                } else {
+                    body.attributes.drop_one();
+                }
             }
         });
+    }
+
+    /// Sets when the span started, whatever the clock said.
+    pub(crate) fn set_start(&self, id: u64, start: SystemTime) {
+        self.with_recording_body(id, |body| body.side().start = Some(start));
+    }
+
+    /// Sets when the span ends, whenever it is closed.
+    pub(crate) fn set_end(&self, id: u64, end: SystemTime) {
+        self.with_recording_body(id, |body| body.side().end = Some(end));
     }
 
     pub(crate) fn set_status(&self, id: u64, status: &Status) {

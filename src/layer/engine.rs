@@ -18,7 +18,7 @@ use crate::export::queue::{Queue, Swap};
 use crate::export::stats::{Counts, DropReason, DroppedSpans, Stats};
 use crate::layer::clock::Clock;
 use crate::layer::encoding::ValueLimits;
-use crate::layer::record::{Body, Identity, RANDOM, SAMPLED, Slot, State};
+use crate::layer::record::{Body, Identity, RANDOM, SAMPLED, Side, Slot, State};
 use crate::layer::sampling::{Decider, Question};
 use crate::layer::slots::Slots;
 use crate::layer::table::Table;
@@ -331,10 +331,10 @@ impl Engine {
         end: u64,
     ) {
         let recorded = body.metadata.filter(|_| slot.state() != State::NotSampled);
-        let mut side = None;
+        let (mut side, mut lost) = (None, Vec::new());
         let closed = with_local(self, |local| {
             if let Some(metadata) = recorded {
-                self.write_out(&local.shared, id, metadata, identity, &mut body, end);
+                lost = self.write_out(&local.shared, id, metadata, identity, &mut body, end);
             }
             side = body.clear();
             slot.retire();
@@ -350,7 +350,7 @@ impl Engine {
         }
         drop(body);
         // With nothing locked or borrowed: what rides along may have a destructor of the user's.
-        drop(side);
+        drop((side, lost));
     }
 
     #[cold]
@@ -371,6 +371,8 @@ impl Engine {
         }
     }
 
+    /// Appends a closed span to the thread's chunk, and hands a full one over. Gives back what rode
+    /// along with spans that were lost, to drop where nothing is locked.
     fn write_out(
         &self,
         shared: &ThreadShared,
@@ -379,27 +381,30 @@ impl Engine {
         identity: Identity,
         body: &mut Body,
         end: u64,
-    ) {
+    ) -> Vec<Side> {
         let mut outbound = shared.outbound();
         shared.counters.closed.increment();
         // Looked at under the lock: the last collection takes it after recording has stopped, so
         // nothing is left behind in a chunk that nobody will take.
         if !self.is_open() {
             self.counts.add_dropped(DropReason::AfterShutdown, 1);
-            return;
+            return Vec::new();
         }
         outbound.remember(id, end, identity);
         push(&mut outbound.chunk, metadata, identity, body, end);
         if !outbound.chunk.is_full(self.chunk_spans) {
-            return;
+            return Vec::new();
         }
         // The queue's lock nests in the thread's; nobody takes them the other way round.
         let full = std::mem::take(&mut outbound.chunk);
         outbound.chunk = self.hand_over(full);
+        let lost = outbound.chunk.spans.iter_mut().filter_map(|span| span.side.take());
+        let lost = lost.map(|side| *side).collect();
         outbound.chunk.clear();
         if outbound.chunk.spans.capacity() == 0 {
             outbound.chunk = Chunk::with_capacity(self.chunk_spans);
         }
+        lost
     }
 
     // ----- identity
@@ -407,10 +412,10 @@ impl Engine {
     /// The span's identity, decided now if it was not before, and from now on final: who learns it
     /// passes it on. `None` if the slot is another span's.
     pub(super) fn resolve(self: &Arc<Self>, slot: &Slot, id: u64) -> Option<Identity> {
-        if let Some(identity) = slot.settle() {
-            return slot.is(id).then_some(identity);
+        match slot.settle(id) {
+            Some(identity) => Some(identity),
+            None => self.resolve_pending(slot, id),
         }
-        self.resolve_pending(slot, id)
     }
 
     #[cold]
@@ -420,7 +425,7 @@ impl Engine {
             let fresh =
                 if slot.state() == State::Pending { self.fresh_ids() } else { Identity::NONE };
             let mut body = slot.lock_if(id)?;
-            if let Some(identity) = slot.settle() {
+            if let Some(identity) = slot.settle(id) {
                 return Some(identity);
             }
             if fresh.span_id == 0 {
@@ -433,7 +438,7 @@ impl Engine {
             if let Some(is_sampled) = self.quick_decision(flags, trace_id) {
                 let identity = self.decide(slot, &mut body, identity, is_sampled);
                 self.count_decision(is_sampled);
-                slot.settle();
+                slot.settle(id);
                 return Some(identity);
             }
             // The sampler is foreign code: it is asked while nothing is locked.
@@ -464,7 +469,7 @@ impl Engine {
             }
             let identity = self.decide(slot, &mut body, identity, decision.is_sampled);
             self.count_decision(decision.is_sampled);
-            slot.settle();
+            slot.settle(id);
             return Some(identity);
         }
     }

@@ -33,6 +33,15 @@ pub(crate) fn for_each_engine(
     }
 }
 
+/// Runs `f` for every engine of ours that the span went through. False if there is none.
+pub(crate) fn for_each_engine_of(span: &Span, mut f: impl FnMut(&Arc<Engine>, u64)) -> bool {
+    span.with_subscriber(|(id, dispatch)| {
+        let id = id.into_u64();
+        for_each_engine(dispatch, Some(id), |engine| f(engine, id))
+    })
+    .unwrap_or(true)
+}
+
 /// What `f` makes of the first engine behind `dispatch` for which it makes anything.
 fn first<R>(
     dispatch: &Dispatch,
@@ -104,6 +113,13 @@ pub(crate) fn context_of(span: &Span) -> Option<Context> {
 /// Whether a layer of ours sits behind the span.
 pub(crate) fn is_served(span: &Span) -> bool {
     span.with_subscriber(|(_, dispatch)| for_each_engine(dispatch, None, |_| {})).unwrap_or(false)
+}
+
+/// Whether a layer of ours records the span, or may yet come to; `None` if there is no such layer.
+pub(crate) fn is_recording(span: &Span) -> Option<bool> {
+    let mut is_recording = false;
+    let is_served = for_each_engine_of(span, |engine, id| is_recording |= engine.is_recording(id));
+    is_served.then_some(is_recording)
 }
 
 /// Sets the span's parent in every layer of ours; `None` if there is none.

@@ -33,7 +33,9 @@ pub use self::builder::{LayerBuilder, layer};
 pub(crate) use self::clock::Calibration;
 pub use self::context::SetParentError;
 pub(crate) use self::engine::{Engine, Limits};
-pub(crate) use self::lookup::{carried_by, context_of, for_each_engine, is_served, set_parent};
+pub(crate) use self::lookup::{
+    carried_by, context_of, for_each_engine_of, is_recording, is_served, set_parent,
+};
 pub(crate) use self::record::{Body, Identity, Parent, Side};
 #[cfg(feature = "tracing-opentelemetry")]
 pub(crate) use self::renamed::{is_renamed, mark_renamed};
@@ -112,7 +114,7 @@ impl BridgeLayer {
     #[inline]
     fn begin_child(&self, thread: &ThreadState, local: &mut Local, parent: Entered) -> Begin {
         let slot = self.engine.slot(parent.slot);
-        let Some(identity) = slot.settle().filter(|_| slot.is(parent.id)) else {
+        let Some(identity) = slot.settle(parent.id) else {
             return Begin::Undecided(parent);
         };
         if thread.pending.get().is_set {

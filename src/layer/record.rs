@@ -5,6 +5,7 @@
 //! lock after a look at the id.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+use std::time::SystemTime;
 
 use opentelemetry::trace::{Event, Link, TraceState};
 use opentelemetry::{Context, KeyValue};
@@ -56,7 +57,7 @@ impl From<Identity> for TraceParent {
 
 /// Where a span stands with its sampling decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
+#[repr(u32)]
 pub(super) enum State {
     /// Entry span whose parent may still be set; no ids yet.
     Pending = 0,
@@ -67,13 +68,35 @@ pub(super) enum State {
     Settled = 3,
 }
 
+impl State {
+    const MASK: u32 = 3;
+
+    #[inline]
+    fn of(word: u32) -> Self {
+        match word & Self::MASK {
+            3 => Self::Settled,
+            2 => Self::Recording,
+            1 => Self::NotSampled,
+            _ => Self::Pending,
+        }
+    }
+
+    /// The word that says so of the same owner as `word`.
+    #[inline]
+    fn in_place_of(self, word: u32) -> u32 {
+        (word & !Self::MASK) | self as u32
+    }
+}
+
 /// A place for one live span.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct Slot {
     /// The tracing id of the span that lives here, 0 while there is none.
     id: AtomicU64,
-    state: AtomicU8,
+    /// A [`State`] in the two low bits, above them a number that changes with the slot's owner: who
+    /// exchanges one state for another with a stale id finds another number.
+    state: AtomicU32,
     flags: AtomicU8,
     has_entries: AtomicBool,
     /// Exits on threads that had not entered the span, and whose entry elsewhere is still to be
@@ -128,13 +151,17 @@ pub(crate) struct Side {
     pub(crate) links: Vec<Link>,
     pub(crate) attributes: Vec<KeyValue>,
     pub(crate) events: Vec<Event>,
+    /// In place of when the span was created.
+    pub(crate) start: Option<SystemTime>,
+    /// In place of when it was closed, or left for the last time.
+    pub(crate) end: Option<SystemTime>,
 }
 
 impl Default for Slot {
     fn default() -> Self {
         Self {
             id: AtomicU64::new(0),
-            state: AtomicU8::new(State::Pending as u8),
+            state: AtomicU32::new(State::Pending as u32),
             flags: AtomicU8::new(0),
             has_entries: AtomicBool::new(false),
             foreign_exits: AtomicU32::new(0),
@@ -154,7 +181,8 @@ impl Slot {
         fence(Ordering::Release);
         self.foreign_exits.store(0, Ordering::Relaxed);
         self.last_exit.store(0, Ordering::Relaxed);
-        self.state.store(State::Pending as u8, Ordering::Relaxed);
+        let next_owner = (self.state.load(Ordering::Relaxed) | State::MASK).wrapping_add(1);
+        self.state.store(next_owner | State::Pending as u32, Ordering::Relaxed);
         self.lock()
     }
 
@@ -188,38 +216,49 @@ impl Slot {
         self.trace_low.store(identity.trace_id as u64, Ordering::Relaxed);
         self.flags.store(identity.flags, Ordering::Relaxed);
         self.has_entries.store(identity.has_entries, Ordering::Relaxed);
-        self.state.store(state as u8, Ordering::Release);
+        let before = self.state.load(Ordering::Relaxed);
+        self.state.store(state.in_place_of(before), Ordering::Release);
     }
 
     /// Takes the decision back, unless the ids were seen already. The caller holds the body's lock.
     pub(super) fn undecide(&self) -> bool {
-        let (from, to) = (State::Recording as u8, State::Pending as u8);
-        self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        let before = self.state.load(Ordering::Acquire);
+        State::of(before) == State::Recording
+            && self
+                .state
+                .compare_exchange(
+                    before,
+                    State::Pending.in_place_of(before),
+                    Ordering::AcqRel,
+                    Ordering::Relaxed,
+                )
+                .is_ok()
     }
 
-    /// The identity, final from now on, if it is decided. Good only if [`is`](Self::is) still holds
-    /// after.
+    /// The identity of span `id`, final from now on, if it is decided and the span lives here.
     #[inline]
-    pub(super) fn settle(&self) -> Option<Identity> {
-        let (from, to) = (State::Recording as u8, State::Settled as u8);
-        if self.state() == State::Recording {
-            // Fails where somebody else has settled it, or takes it back: then `identity` knows.
-            let _ = self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed);
+    pub(super) fn settle(&self, id: u64) -> Option<Identity> {
+        let before = self.state.load(Ordering::Acquire);
+        if State::of(before) == State::Recording {
+            // The state was read while the slot was `id`'s, or this fails.
+            if !self.is(id) {
+                return None;
+            }
+            let settled = State::Settled.in_place_of(before);
+            // Fails where somebody else has settled it, takes it back, or the span is gone.
+            let _ =
+                self.state.compare_exchange(before, settled, Ordering::AcqRel, Ordering::Relaxed);
         }
-        match self.state() {
+        let identity = match self.state() {
             State::Settled | State::NotSampled => self.identity(),
             State::Pending | State::Recording => None,
-        }
+        };
+        identity.filter(|_| self.is(id))
     }
 
     #[inline]
     pub(super) fn state(&self) -> State {
-        match self.state.load(Ordering::Acquire) {
-            3 => State::Settled,
-            2 => State::Recording,
-            1 => State::NotSampled,
-            _ => State::Pending,
-        }
+        State::of(self.state.load(Ordering::Acquire))
     }
 
     /// The span's identity once it is decided. Good only if [`is`](Self::is) still holds after.
@@ -304,3 +343,40 @@ impl Body {
 
 /// Room for this many events stays with a slot between spans.
 const KEPT_EVENTS: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_id_settles_nobody() {
+        let slot = Slot::default();
+        let own = |id, state| {
+            drop(slot.prepare());
+            slot.decide(Identity::of_fresh_ids(1, id), state);
+            slot.publish(id);
+        };
+        own(7, State::Recording);
+        slot.retire();
+        own(8, State::Recording);
+        assert_eq!(slot.settle(7), None);
+        assert_eq!(slot.state(), State::Recording);
+        assert!(slot.undecide(), "nobody has seen the ids of 8");
+        slot.decide(Identity::of_fresh_ids(1, 8), State::Recording);
+        assert_eq!(slot.settle(8).map(|identity| identity.span_id), Some(8));
+        assert!(!slot.undecide());
+    }
+
+    #[test]
+    fn the_word_of_a_state_changes_with_the_owner() {
+        let slot = Slot::default();
+        drop(slot.prepare());
+        slot.decide(Identity::NONE, State::Settled);
+        let before = slot.state.load(Ordering::Relaxed);
+        slot.retire();
+        drop(slot.prepare());
+        slot.decide(Identity::NONE, State::Settled);
+        assert_eq!(slot.state(), State::Settled);
+        assert_ne!(slot.state.load(Ordering::Relaxed), before);
+    }
+}

@@ -14,6 +14,7 @@ use tracing_core::identify_callsite;
 use tracing_core::metadata::{Kind, Metadata};
 
 use crate::SpanExt as _;
+use crate::interop;
 use crate::legacy::field::FieldList;
 
 /// Made by hand, where a macro would give every span this file as its code location.
@@ -55,9 +56,8 @@ pub(super) fn span(name: &str, parent: Option<&Span>) -> Option<Span> {
 
 /// Gives a span the fields that its trace was started with.
 pub(super) fn set_attributes(span: Option<&Span>, fields: &FieldList) {
-    let Some(span) = span else { return };
-    for attribute in fields.attributes() {
-        span.set_attribute(attribute.key, attribute.value);
+    if let Some(span) = span.filter(|span| interop::is_recording(span)) {
+        interop::set_attributes(span, fields.attributes());
     }
 }
 

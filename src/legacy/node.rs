@@ -12,6 +12,7 @@ use opentelemetry::trace::{SpanContext, TraceContextExt as _};
 use tracing::Span;
 
 use crate::SpanExt as _;
+use crate::interop;
 use crate::legacy::field::{Field, FieldList};
 use crate::legacy::text_log::{TextLog, block_number};
 use crate::legacy::tree::{ROOT, Record};
@@ -171,7 +172,7 @@ impl Node {
             .then(|| span.context().span().span_context().clone())
             .filter(SpanContext::is_valid);
         if self.is_entered.load(Ordering::Relaxed) {
-            span.in_scope(|| ());
+            interop::end_at(&span, clock::wall());
         }
         context
     }
@@ -241,13 +242,15 @@ impl Root {
             return;
         }
         let Some(snapshot) = self.record.snapshot() else { return };
-        snapshot.tree().print(&style, block_number, |block| {
+        let tree = snapshot.tree();
+        tree.print(&style, block_number, |block| {
             log.write(&block.text, location);
             if log.keeps_unsampled()
                 && let Some((_, span_id)) = block.node.ids
                 && let Some(span) = snapshot.unsampled(span_id)
             {
-                kept::keep(block.node.name, &block.text, span);
+                let start = tree.wall(block.node.start);
+                kept::keep(block.node.name, &block.text, start, span);
             }
         });
     }

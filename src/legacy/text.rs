@@ -122,6 +122,14 @@ pub(crate) struct Block<'a> {
 }
 
 impl<'a> Tree<'a> {
+    /// The wall clock's time at `at`.
+    pub(crate) fn wall(&self, at: Nanos) -> SystemTime {
+        let since = Duration::from_nanos(at.unsigned_abs());
+        let time =
+            if at < 0 { self.epoch.checked_sub(since) } else { self.epoch.checked_add(since) };
+        time.unwrap_or(self.epoch)
+    }
+
     /// Prints what is slow enough. `number` gives each block the number that its lines begin with,
     /// below 2^31.
     pub(crate) fn print(
@@ -343,13 +351,7 @@ impl Writer<'_> {
     }
 
     fn read(&self, at: Nanos) -> jiff::civil::DateTime {
-        let since = Duration::from_nanos(at.unsigned_abs());
-        let time = if at < 0 {
-            self.tree.epoch.checked_sub(since)
-        } else {
-            self.tree.epoch.checked_add(since)
-        };
-        self.style.zone.read(time.unwrap_or(self.tree.epoch))
+        self.style.zone.read(self.tree.wall(at))
     }
 
     /// A field whose `Display` fails ends early; the text goes on.

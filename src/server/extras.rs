@@ -27,9 +27,6 @@ impl Extras {
         {
             span.set_attribute("http.request.body.size", saturated(size));
         }
-        if let Some(hook) = &self.on_request {
-            hook(request, span);
-        }
     }
 
     pub(super) fn record_response(&self, request: &HttpRequest, head: &ResponseHead, span: &Span) {

@@ -3,6 +3,7 @@
 use std::future::{Ready, ready};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ResponseHead, Service, ServiceRequest, ServiceResponse, Transform};
@@ -85,6 +86,40 @@ impl ServerTracing {
         self
     }
 
+    /// Begins spans, and what is measured, when `received` says that their request was received.
+    ///
+    /// Without this, where it says nothing, and where it says a time in the future, that is when
+    /// this middleware sees the request. Middleware further out may have left the time in the
+    /// request's extensions; a load balancer's word is read by
+    /// [`TrustedProxies::request_start`](super::TrustedProxies::request_start).
+    ///
+    /// tracing-opentelemetry's layer cannot be told: its spans begin as they would, and only what is
+    /// measured begins earlier.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use spanbridge::ServerTracing;
+    /// use spanbridge::server::TrustedProxies;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let proxies = TrustedProxies::from_networks(["10.0.0.0/8"])?;
+    /// let tracing = ServerTracing::new()
+    ///     .with_trusted_proxies(proxies.clone())
+    ///     .with_start_time(move |request| proxies.request_start(request));
+    /// # let _ = tracing;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_start_time(
+        mut self,
+        received: impl Fn(&ServiceRequest) -> Option<SystemTime> + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.extras_mut().received = Some(Arc::new(received));
+        self
+    }
+
     /// Names spans as `format` says; as usual where that is nothing.
     ///
     /// It is called when the span starts, without a route unless there is a [provisional
@@ -100,7 +135,7 @@ impl ServerTracing {
         self
     }
 
-    /// Calls `hook` with each request and its new span, to set attributes, say.
+    /// Calls `hook` with each request and its new span, to set attributes, say. Samplers see them.
     #[must_use]
     pub fn on_request(
         mut self,

@@ -96,7 +96,7 @@ impl RequestGuard {
     /// Records the head of a response. The guard comes back if its body is still to be watched.
     pub(super) fn respond<B>(mut self, response: &mut ServiceResponse<B>) -> Option<Self> {
         let status = response.status();
-        if interop::is_recording(self.request.span()) {
+        if interop::is_enabled(self.request.span()) {
             self.record_response(response);
         }
         #[cfg(feature = "metrics")]
@@ -127,7 +127,7 @@ impl RequestGuard {
         }
         // Not `status_code()`: error types may override only the method that is used here.
         let status = error.error_response().status();
-        if interop::is_recording(self.request.span()) {
+        if interop::is_enabled(self.request.span()) {
             self.record_status(status, None, None);
         }
         #[cfg(feature = "metrics")]
@@ -236,7 +236,7 @@ impl RequestGuard {
         // A HEAD's body is taken and not sent.
         let sent = sending.map(|sending| if self.is_head { 0 } else { sending.sent });
         let span = self.request.span();
-        if interop::is_recording(span) {
+        if interop::is_enabled(span) {
             if let (Some(error_type), None) = (failure, failed) {
                 tracing::record_all!(span, otel.status_code = "error", error.type = error_type);
             }

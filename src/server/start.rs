@@ -58,13 +58,15 @@ pub(super) fn start_request(
         parent.is_some(),
         || new_span(settings, request, parent),
         |span, is_foreign| {
-            if !interop::is_recording(span) {
+            if !interop::is_enabled(span) {
                 return;
             }
             if let Some(caller) = linked {
                 interop::add_remote_link(span, is_foreign, caller);
             }
-            let _ = received;
+            if let Some(received) = received {
+                interop::start_at(span, received);
+            }
             settings.record_request(request, span);
         },
     );
@@ -78,10 +80,19 @@ pub(super) fn start_request(
 impl Settings {
     /// Records what has no field: it is there when a sampler is asked.
     fn record_request(&self, request: &ServiceRequest, span: &Span) {
-        self.http.headers.of_request(request.headers(), |kv| span.set_attribute(kv.key, kv.value));
+        let is_recorded = interop::may_be_recording(span);
+        if is_recorded {
+            let headers = request.headers();
+            self.http.headers.of_request(headers, |kv| span.set_attribute(kv.key, kv.value));
+        }
         if let Some(extras) = &self.extras {
             let client_port = || client(&told(self, request), request).and_then(|(_, port)| port);
-            extras.record_request(request, client_port, span);
+            if is_recorded {
+                extras.record_request(request, client_port, span);
+            }
+            if let Some(hook) = &extras.on_request {
+                hook(request, span);
+            }
         }
     }
 }

@@ -18,5 +18,7 @@ mod reentrant;
 mod sampling;
 mod server;
 mod server_options;
+#[cfg(feature = "metrics")]
+mod start_time;
 mod support;
 mod without_spans;

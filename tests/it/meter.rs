@@ -43,6 +43,17 @@ impl Meter {
         lines.unwrap_or_default()
     }
 
+    /// The sum of a histogram of seconds.
+    pub(crate) fn seconds(&self, name: &str) -> f64 {
+        let sum = self.read(name, |data| {
+            let AggregatedMetrics::F64(MetricData::Histogram(data)) = data else {
+                panic!("{name} is not a histogram of seconds")
+            };
+            data.data_points().map(HistogramDataPoint::sum).sum()
+        });
+        sum.unwrap_or_default()
+    }
+
     pub(crate) fn sizes(&self, name: &str) -> Option<u64> {
         self.read(name, |data| {
             let AggregatedMetrics::U64(MetricData::Histogram(data)) = data else {

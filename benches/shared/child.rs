@@ -1,0 +1,155 @@
+//! A process that runs one work on one stack, told by its standard input how often.
+//!
+//! Each has its own, since `tracing` is at its fastest only under a *global* subscriber, of which a
+//! process has one, and since no stack is to run beside the threads of another.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
+
+use super::stack::{Outcome, Running, Stack};
+use super::work::{Op, Work};
+
+/// What the parent starts a child with, before the names of stack and work.
+pub(crate) const FLAG: &str = "--child";
+
+/// What became of the spans that a child made.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Spans {
+    pub(crate) started: u64,
+    pub(crate) exported: u64,
+    /// What the stack says that it dropped.
+    pub(crate) dropped: Option<u64>,
+}
+
+/// A child, as its parent sees it. Dropping it ends the child.
+pub(crate) struct Process {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Process {
+    /// `None` where the stack cannot do the work.
+    pub(crate) fn start(stack: &str, work: Work) -> Option<Self> {
+        let program = std::env::current_exe().expect("a running benchmark has a path");
+        let mut child = Command::new(program)
+            .args([FLAG, stack, work.name()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the benchmark can start itself");
+        let input = child.stdin.take().expect("its input is a pipe");
+        let output = BufReader::new(child.stdout.take().expect("its output is a pipe"));
+        let mut process = Self { child, input, output };
+        (process.line() == "ready").then_some(process)
+    }
+
+    /// Does the work so many times over there.
+    pub(crate) fn time(&mut self, iterations: u64) -> Duration {
+        self.time_on(1, iterations)
+    }
+
+    /// Does the work so many times on each of so many threads at once, until the last is done.
+    pub(crate) fn time_on(&mut self, threads: usize, iterations: u64) -> Duration {
+        writeln!(self.input, "{threads} {iterations}").expect("the child listens");
+        let nanos = self.line().parse().expect("the child answers with nanoseconds");
+        Duration::from_nanos(nanos)
+    }
+
+    /// Ends the process.
+    pub(crate) fn finish(mut self) -> Spans {
+        writeln!(self.input, "end").expect("the child listens");
+        let line = self.line();
+        let status = self.child.wait().expect("the child ends");
+        assert!(status.success(), "{status}");
+        let mut numbers = line.split(' ').map(|number| number.parse().ok());
+        let mut next = || numbers.next().expect("the child answers with three numbers");
+        Spans {
+            started: next().expect("is a number"),
+            exported: next().expect("is a number"),
+            dropped: next(),
+        }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("the child answers");
+        line.trim().to_owned()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // After `finish` it is gone already, which is no error worth a word.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The child's side, if this process is one.
+pub(crate) fn run_if_child(stacks: &[Stack]) -> bool {
+    let mut args = std::env::args().skip_while(|arg| arg != FLAG).skip(1);
+    let (Some(stack), Some(work)) = (args.next(), args.next()) else { return false };
+    let (running, work) = set_up(stacks, &stack, &work);
+    run(&running, work);
+    true
+}
+
+/// The stack and work of these names, or a word on what there is.
+pub(crate) fn set_up(stacks: &[Stack], stack: &str, work: &str) -> (Running, Work) {
+    let found = stacks.iter().find(|known| known.name == stack).unwrap_or_else(|| {
+        let known: Vec<_> = stacks.iter().map(|stack| stack.name).collect();
+        panic!("no stack {stack:?}; there are {known:?}")
+    });
+    let work = Work::named(work).unwrap_or_else(|| {
+        panic!("no work {work:?}; there are {:?}", Work::ALL.map(Work::name));
+    });
+    ((found.set_up)(), work)
+}
+
+#[allow(clippy::print_stdout, reason = "it answers on standard output")]
+fn run(running: &Running, work: Work) {
+    let Some(mut op) = (running.op)(work) else {
+        println!("cannot");
+        return;
+    };
+    println!("ready");
+    let mut started = 0;
+    for line in std::io::stdin().lines() {
+        let line = line.expect("the parent writes text");
+        let Some((threads, iterations)) = line.split_once(' ') else { break };
+        let threads: u64 = threads.parse().expect("is a number of threads");
+        let iterations: u64 = iterations.parse().expect("is a number of iterations");
+        let time = match threads {
+            1 => op(iterations),
+            _ => on_threads(running.op, work, threads, iterations),
+        };
+        started += threads * work.spans(iterations);
+        println!("{}", time.as_nanos());
+    }
+    let Outcome { records, exported, dropped } = (running.finish)();
+    let started = if records { started } else { 0 };
+    println!("{started} {exported} {}", dropped.map_or_else(|| "?".to_owned(), |n| n.to_string()));
+}
+
+fn on_threads(make: fn(Work) -> Option<Op>, work: Work, threads: u64, iterations: u64) -> Duration {
+    let barrier = Arc::new(Barrier::new(threads as usize + 1));
+    let threads: Vec<_> = (0..threads)
+        .map(|_| {
+            let barrier = Arc::clone(&barrier);
+            std::thread::spawn(move || {
+                let mut op = make(work).expect("the stack does this work");
+                barrier.wait();
+                op(iterations);
+            })
+        })
+        .collect();
+    barrier.wait();
+    let start = Instant::now();
+    for thread in threads {
+        thread.join().expect("the work does not panic");
+    }
+    start.elapsed()
+}
