@@ -22,7 +22,7 @@ const SPANS: u64 = 50_000;
 #[allow(clippy::print_stdout, reason = "a benchmark reports on standard output")]
 fn main() {
     let mut args = std::env::args().skip(1);
-    let wanted: Vec<_> = args.clone().filter(|arg| !arg.starts_with("--")).collect();
+    let wanted: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     if args.next().as_deref() == Some(child::FLAG) {
         let (stack, endpoint, spans) = (args.next(), args.next(), args.next());
         let spans = spans.and_then(|spans| spans.parse().ok()).expect("a number of spans");

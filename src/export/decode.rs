@@ -32,10 +32,19 @@ pub(crate) struct Decoder {
 #[derive(Debug, Default)]
 struct Parts {
     name: Option<Cow<'static, str>>,
+    /// Whether `update_name` has given the name; what fields say later does not change it then.
+    is_renamed: bool,
     kind: Option<SpanKind>,
     status: Status,
     attributes: Bounded,
     events: Vec<Event>,
+}
+
+impl Parts {
+    fn rename(&mut self, name: &str) {
+        self.name = Some(name.to_owned().into());
+        self.is_renamed = true;
+    }
 }
 
 /// Attributes up to a limit; the last value of a key wins.
@@ -219,7 +228,7 @@ impl Reader<'_> {
                         parts.events.push(event);
                     }
                 }
-                Record::Name(name) => parts.name = Some(name.to_owned().into()),
+                Record::Name(name) => parts.rename(name),
                 Record::SideAttribute => {
                     if let Some(attribute) = self.side_attributes.next() {
                         parts.attributes.set(attribute, self.limits.attributes);
@@ -334,6 +343,7 @@ pub(super) fn set_status_code(status: &mut Status, code: &str) {
 
 fn set_field(field: &Field, value: Recorded<'_>, parts: &mut Parts, limit: u32) {
     match field {
+        Field::OtelName if parts.is_renamed => {}
         Field::OtelName => parts.name = Some(text(value).into_owned().into()),
         Field::OtelKind => parts.kind = kind(&text(value)),
         Field::OtelStatusCode => set_status_code(&mut parts.status, &text(value)),
@@ -420,7 +430,7 @@ pub(crate) fn snapshot(body: &Body, limits: &Limits) -> Snapshot {
                         set_field(field, value, &mut parts, limits.attributes);
                     }
                 }
-                Record::Name(name) => parts.name = Some(name.to_owned().into()),
+                Record::Name(name) => parts.rename(name),
                 Record::SideAttribute => {
                     if let Some(attribute) = side_attributes.next() {
                         parts.attributes.set(attribute.clone(), limits.attributes);

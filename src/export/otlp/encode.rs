@@ -170,6 +170,8 @@ impl SpanEncoder {
         }
         let mut events = events.iter();
         let mut name = Cow::Borrowed(site.callsite.name);
+        // What `update_name` says stands, whatever fields say later.
+        let mut is_renamed = false;
         let mut span_kind = None;
         let mut outcome = Status::Unset;
         let mut attributes = site.attribute_count;
@@ -182,6 +184,7 @@ impl SpanEncoder {
                             attribute(out, span::ATTRIBUTES, key, value)?;
                             attributes += 1;
                         }
+                        (_, Some(Field::OtelName)) if is_renamed => {}
                         (_, Some(Field::OtelName)) => name = text(value),
                         (_, Some(Field::OtelKind)) => span_kind = kind(&text(value)),
                         (_, Some(Field::OtelStatusCode)) => {
@@ -200,7 +203,7 @@ impl SpanEncoder {
                     self.plain_event(metadata, time, dropped, attributes, &mut outcome)?;
                     wire::bytes(out, span::EVENTS, &self.event);
                 }
-                Record::Name(text) => name = Cow::Borrowed(text),
+                Record::Name(text) => (name, is_renamed) = (Cow::Borrowed(text), true),
                 Record::SideAttribute | Record::SideEvent => return None,
                 Record::Status(StatusCode::Unset, _) => {}
                 Record::Status(StatusCode::Ok, _) => outcome = Status::Ok,
