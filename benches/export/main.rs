@@ -8,11 +8,15 @@
 //! What is unequal: the SDK's batch processor sends what it has at each 512th span, as ours does, but
 //! builds and sends on its own thread with a runtime beside it.
 
-mod child;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod stacks;
 #[path = "../../tests/support/mod.rs"]
 mod support;
+#[path = "../shared/theirs.rs"]
+mod theirs;
 
+use shared::export;
 use support::otlp_receiver::OtlpReceiver;
 
 /// Rounds of all stacks, one after the other: what a machine does meanwhile meets all of them.
@@ -21,11 +25,7 @@ const SPANS: u64 = 50_000;
 
 #[allow(clippy::print_stdout, reason = "a benchmark reports on standard output")]
 fn main() {
-    let mut args = std::env::args().skip(1);
-    if args.next().as_deref() == Some(child::FLAG) {
-        let (stack, endpoint, spans) = (args.next(), args.next(), args.next());
-        let spans = spans.and_then(|spans| spans.parse().ok()).expect("a number of spans");
-        child::run(&stack.expect("a stack"), &endpoint.expect("an endpoint"), spans);
+    if export::run_if_exporting(stacks::ALL) {
         return;
     }
     // `cargo test --benches` only wants to see that it works.
@@ -36,8 +36,8 @@ fn main() {
         for (stack, costs) in stacks::ALL.iter().zip(&mut costs) {
             let receiver = OtlpReceiver::grpc();
             receiver.keep_spans(false);
-            let cpu = child::start(stack.name, receiver.endpoint(), spans);
-            let arrived = receiver.counts().spans_accepted;
+            let cpu = export::start(stack.name, receiver.endpoint(), spans);
+            let arrived = receiver.counts().spans_accepted.saturating_sub(export::WARM_UP);
             assert!(arrived > 0, "{}: nothing arrived", stack.name);
             costs.push((cpu.as_nanos() as f64 / arrived as f64, arrived));
         }
