@@ -31,7 +31,7 @@ features:
 deps:
     .ci/licences
 
-# All tests; those that need Go say that they are skipped where there is none
+# All tests; those that need Go, Python or Node say that they are skipped where there is none
 [group('test')]
 test:
     cargo test --all-features
@@ -45,6 +45,26 @@ test-one NAME:
 [group('test')]
 collector:
     .ci/go-peers
+
+# The tests with OpenTelemetry SDKs of other languages, which are required
+[group('test')]
+peers:
+    .ci/sdk-peers
+
+# The same with one language
+[group('test')]
+peers-python:
+    .ci/sdk-peers python
+
+# The same with one language
+[group('test')]
+peers-node:
+    .ci/sdk-peers node
+
+# The same with one language
+[group('test')]
+peers-go:
+    .ci/sdk-peers go
 
 # The golden files of `legacy` against the real k8s.io packages; `just golden update` writes them
 [group('test')]
@@ -61,6 +81,11 @@ w3c CHECKOUT *TESTS:
 fuzz RUNS='1000000':
     cargo run --locked --release --manifest-path fuzz/Cargo.toml --bin random -- {{ RUNS }}
 
+# The same guided by coverage, SECONDS for each target or for those named; needs a C++ compiler
+[group('test')]
+fuzz-long SECONDS='600' *TARGETS:
+    .ci/fuzz {{ SECONDS }} {{ TARGETS }}
+
 # KEP-647's story, with and without an SDK in the webhook
 [group('test')]
 demo:
@@ -76,6 +101,12 @@ bench *ARGS:
 [group('bench')]
 bench-smoke:
     cargo bench --all-features --bench '*' -- --test
+
+# All of it beside its peers, and a result file with plots; about ten minutes, and wrk is needed. `--quick` is to see that it works
+[group('bench')]
+bench-all *ARGS:
+    nice -n 15 cargo build --locked --release --manifest-path benches/peers/Cargo.toml --target-dir {{ env('CARGO_TARGET_DIR', 'target') }}
+    {{ env('CARGO_TARGET_DIR', 'target') }}/release/spanbridge-peers {{ ARGS }}
 
 # Instructions and allocations of the hot path, against the committed figures; `just instructions update` writes them
 [group('bench')]

@@ -29,14 +29,26 @@ pub(crate) struct Started {
 
 /// Starts the span that `make` creates as a child of what `carried` holds; where that is no span,
 /// and `make` gives it a parent of this process (`has_parent`), as a child of that.
+///
+/// `prepare` sees the span before anything here asks for its ids, and so before its sampler is
+/// asked. It is told whether tracing-opentelemetry's layer is installed and the span has no parent
+/// of this process.
 pub(crate) fn start_with_parent(
     carried: Carried,
     has_parent: bool,
     make: impl FnOnce() -> Span,
+    prepare: impl FnOnce(&Span, bool),
 ) -> Started {
     let keeps_parent = has_parent && carried.parent.is_none();
     let (span, is_taken) = layer::with_pending_parent(&carried, make);
-    let is_foreign = set_foreign_parent(&span, keeps_parent, &carried);
+    let is_foreign = if keeps_parent {
+        prepare(&span, false);
+        is_foreign_child(&span)
+    } else {
+        let is_foreign = set_foreign_parent(&span, &carried);
+        prepare(&span, is_foreign);
+        is_foreign
+    };
     if is_taken {
         // Our layer has it. Values are for code that knows nothing of `tracing`; the span is put
         // with them so that such code does not take the caller's span for ours.
@@ -56,26 +68,36 @@ pub(crate) fn start_with_parent(
     Started { span, attach, is_foreign }
 }
 
-/// Hands what is carried to tracing-opentelemetry's layer too, unless the span keeps the parent
-/// that it has. False if that layer is not there.
+/// Hands what is carried to tracing-opentelemetry's layer too. False if that layer is not there.
 #[cfg(feature = "tracing-opentelemetry")]
-fn set_foreign_parent(span: &Span, keeps_parent: bool, carried: &Carried) -> bool {
-    if span.is_disabled() {
-        return false;
-    }
-    if keeps_parent {
-        return Foreign::context(span).has_active_span();
-    }
-    if Foreign::set_parent(span, Context::new()).is_err() {
+fn set_foreign_parent(span: &Span, carried: &Carried) -> bool {
+    if span.is_disabled() || Foreign::set_parent(span, Context::new()).is_err() {
         return false;
     }
     // The empty parent, which has been set already, costs less to make.
     carried.is_empty() || Foreign::set_parent(span, carried.clone().into_context()).is_ok()
 }
 
+/// Whether tracing-opentelemetry's layer has the span, which keeps the parent that it has.
+#[cfg(feature = "tracing-opentelemetry")]
+fn is_foreign_child(span: &Span) -> bool {
+    !span.is_disabled() && Foreign::context(span).has_active_span()
+}
+
 #[cfg(not(feature = "tracing-opentelemetry"))]
-fn set_foreign_parent(_: &Span, _: bool, _: &Carried) -> bool {
+fn set_foreign_parent(_: &Span, _: &Carried) -> bool {
     false
+}
+
+#[cfg(not(feature = "tracing-opentelemetry"))]
+fn is_foreign_child(_: &Span) -> bool {
+    false
+}
+
+/// What the current context holds besides a span.
+pub(crate) fn current_entries() -> Carried {
+    let entries = Context::map_current(|cx| Carried::has_entries(cx).then(|| cx.clone()));
+    Carried { entries, ..Carried::default() }
 }
 
 /// Whether values recorded on `span` as its fields can reach anyone: a layer that prints spans may
@@ -91,6 +113,11 @@ pub(crate) fn is_recording(span: &Span) -> bool {
         return false;
     }
     layer::is_recording(span).unwrap_or_else(|| foreign::is_recording(span))
+}
+
+/// The same, without settling whether the span is sampled: yes where that is open.
+pub(crate) fn may_be_recording(span: &Span) -> bool {
+    is_enabled(span) && layer::is_recording(span) != Some(false)
 }
 
 /// Sets attributes, all at once; an earlier value of the same key is replaced.
@@ -121,21 +148,21 @@ pub(crate) fn end_at(span: &Span, end: SystemTime) {
     }
 }
 
-/// Links a span to one of another process.
-pub(crate) fn add_remote_link(started: &Started, linked: TraceParent) {
+/// Links a span to one of another process. `is_foreign` is what [`start_with_parent`] says.
+pub(crate) fn add_remote_link(span: &Span, is_foreign: bool, linked: TraceParent) {
     let TraceParent { trace_id, span_id, flags } = linked;
     let cx = SpanContext::new(trace_id, span_id, flags, true, TraceState::NONE);
-    if started.is_foreign && layer::is_served(&started.span) {
-        add_link(&started.span, cx.clone(), Vec::new());
+    if is_foreign && layer::is_served(span) {
+        add_link(span, cx.clone(), Vec::new());
     }
-    SpanExt::add_link(&started.span, cx);
+    SpanExt::add_link(span, cx);
 }
 
 /// Renames a span in tracing-opentelemetry's layer, which does not take `otel.name` from a span
-/// that has been entered.
+/// that has been entered. A name that code has given to it stands.
 pub(crate) fn rename_entered(span: &Span, name: &dyn Display) {
     #[cfg(feature = "tracing-opentelemetry")]
-    {
+    if !layer::is_renamed(span) {
         let cx = Foreign::context(span);
         if cx.span().is_recording() {
             cx.span().update_name(name.to_string());
@@ -147,10 +174,9 @@ pub(crate) fn rename_entered(span: &Span, name: &dyn Display) {
 /// What a request made from within `span` carries.
 pub(crate) fn carried_by(span: &Span) -> Carried {
     if let Some(mut carried) = layer::carried_by(span) {
-        let current = Context::map_current(|cx| Carried::has_entries(cx).then(|| cx.clone()));
         // Values set after the span started are in the current context, beside the older ones.
-        if current.is_some() {
-            carried.entries = current;
+        if let entries @ Some(_) = current_entries().entries {
+            carried.entries = entries;
         }
         return carried;
     }
@@ -233,6 +259,7 @@ mod foreign {
     }
 
     pub(crate) fn update_name(span: &Span, name: Cow<'static, str>) {
+        layer::mark_renamed(span);
         Foreign::context(span).span().update_name(name);
     }
 }
@@ -257,60 +284,5 @@ mod foreign {
 pub(crate) use self::foreign::{add_event, add_link, set_status, update_name};
 
 #[cfg(all(test, feature = "testing"))]
-mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
-
-    use opentelemetry_sdk::trace::Sampler;
-    use tracing::subscriber::with_default;
-    use tracing::{info, info_span};
-    use tracing_subscriber::prelude::*;
-
-    use super::*;
-    use crate::testing::InMemory;
-
-    #[test]
-    fn given_times_stand_and_an_end_is_never_before_its_start() {
-        let (memory, layer) = InMemory::new();
-        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-        with_default(tracing_subscriber::registry().with(layer), || {
-            let both = info_span!("both");
-            start_at(&both, at(1_000));
-            end_at(&both, at(1_002));
-            let twisted = info_span!("twisted");
-            start_at(&twisted, at(1_000));
-            end_at(&twisted, at(900));
-            start_at(&info_span!("start"), at(1_000));
-            info_span!("inner").in_scope(|| info!("now"));
-        });
-        let times = |name: &str| {
-            let spans = memory.spans();
-            let span = spans.iter().find(|span| span.name == name).unwrap();
-            (span.start_time, span.end_time)
-        };
-        assert_eq!(times("both"), (at(1_000), at(1_002)));
-        assert_eq!(times("twisted"), (at(1_000), at(1_000)));
-        let (start, end) = times("start");
-        assert!(start == at(1_000) && end > at(1_700_000_000), "{start:?} {end:?}");
-    }
-
-    #[test]
-    fn what_is_known_not_to_be_sampled_is_not_recording() {
-        let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOff));
-        let (_memory, layer) = InMemory::with(crate::layer().with_sampler(sampler));
-        with_default(tracing_subscriber::registry().with(layer), || {
-            let root = info_span!("root");
-            assert!(is_recording(&root), "not decided yet");
-            let child = info_span!(parent: &root, "child");
-            assert!(!is_recording(&root) && !is_recording(&child));
-            assert!(!is_recording(&Span::none()));
-        });
-        with_default(tracing_subscriber::registry(), || {
-            assert!(!is_recording(&info_span!("nobody makes a span of it")));
-        });
-        let (_memory, layer) = InMemory::new();
-        with_default(tracing_subscriber::registry().with(layer), || {
-            let root = info_span!("root");
-            assert!(is_recording(&root) && is_recording(&info_span!(parent: &root, "child")));
-        });
-    }
-}
+#[path = "interop_tests.rs"]
+mod tests;

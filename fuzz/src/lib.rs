@@ -20,24 +20,20 @@ use semconv::redact::{RedactedQuery, RedactedUrl, SensitiveKeys};
 
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03";
 
+/// The files of a target in `seeds/`, which libFuzzer starts from too.
+macro_rules! seeds {
+    ($target:ident: $($name:ident)*) => {
+        &[$(include_str!(concat!("../seeds/", stringify!($target), "/", stringify!($name)))),*]
+    };
+}
+
 /// All targets by name, each with input to start from.
 pub const TARGETS: [(&str, fn(&[u8]), &[&str]); 5] = [
-    ("traceparent", traceparent, &[TRACEPARENT, "cc-00-\n-", "00-ff\n00-0"]),
-    ("tracestate", tracestate, &["foo=1,bar=2", "a@b=c \t , d= e\nf=g", "@=,,"]),
-    ("baggage", baggage, &["a=b;c=d,e=%20f\ng=h", "user=J%C3%BCrgen;ttl=5,plan=a=b", "%=%,;"]),
-    (
-        "forwarded",
-        forwarded,
-        &[
-            "for=192.0.2.60;proto=https;host=a, for=\"[2001:db8::1]:4711\"\n10.0.0.1, ::1\nhttps\nh",
-            "for=\"a\\\"b;,\n_x,unknown",
-        ],
-    ),
-    (
-        "redaction",
-        redaction,
-        &["u:p@h:1/a?b=c&sig=d&&sig", "[::1]?Signature=a=b&=&X-Amz-Signature"],
-    ),
+    ("traceparent", traceparent, seeds!(traceparent: valid later_version two_lines)),
+    ("tracestate", tracestate, seeds!(tracestate: valid two_lines empty_members)),
+    ("baggage", baggage, seeds!(baggage: two_lines properties not_encoded)),
+    ("forwarded", forwarded, seeds!(forwarded: all_headers open_quote)),
+    ("redaction", redaction, seeds!(redaction: user_and_key address)),
 ];
 
 /// Header lines, in order.

@@ -16,6 +16,7 @@ struct TracedPayload {
     // How much is still to come, if the response said so: awc takes a connection that breaks off
     // for the end of a body.
     left: Option<u64>,
+    received: u64,
     // `None` once ended.
     span: Option<ClientSpan>,
 }
@@ -26,13 +27,14 @@ pub(super) fn watch(response: ConnectResponse, mut span: ClientSpan) -> ConnectR
         ConnectResponse::Client(response) => {
             ConnectResponse::Client(response.map_body(|head, payload| match payload {
                 Payload::None => {
-                    span.end();
+                    span.end_body(0, None);
                     Payload::None
                 }
                 payload => {
                     let left = content_length(&head.headers);
+                    let span = Some(span);
                     let traced: BoxedPayloadStream =
-                        Box::pin(TracedPayload { payload, left, span: Some(span) });
+                        Box::pin(TracedPayload { payload, left, received: 0, span });
                     Payload::Stream { payload: traced }
                 }
             }))
@@ -60,17 +62,24 @@ impl Stream for TracedPayload {
         };
         let failed = match &next {
             Some(Ok(bytes)) => {
+                this.received += bytes.len() as u64;
                 this.left = this.left.map(|left| left.saturating_sub(bytes.len() as u64));
                 return Poll::Ready(next);
             }
             Some(Err(_)) => true,
             None => this.left.is_some_and(|left| left > 0),
         };
-        match this.span.take() {
-            Some(mut span) if failed => span.fail("body_read"),
-            Some(mut span) => span.end(),
-            None => {}
+        if let Some(mut span) = this.span.take() {
+            span.end_body(this.received, failed.then_some("body_read"));
         }
         Poll::Ready(next)
+    }
+}
+
+impl Drop for TracedPayload {
+    fn drop(&mut self) {
+        if let Some(mut span) = self.span.take() {
+            span.end_body(self.received, None);
+        }
     }
 }

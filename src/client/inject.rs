@@ -20,7 +20,7 @@ pub(super) fn inject(settings: &Settings, carried: &Carried, request: &mut Conne
 
 /// Takes trace context and baggage out of a request, whoever has put them there.
 pub(super) fn remove(settings: &Settings, request: &mut ConnectRequest) {
-    let names: Vec<HeaderName> = match &settings.propagator {
+    let names: Vec<HeaderName> = match &settings.http.propagator {
         None => [Field::TraceParent, Field::TraceState, Field::Baggage]
             .map(|field| field.header_name().clone())
             .to_vec(),
@@ -90,7 +90,7 @@ fn inject_into(settings: &Settings, carried: &Carried, head: &mut RequestHeadTyp
 
 fn overwrite(settings: &Settings, carried: &Carried, headers: &mut HeaderMap) {
     for_each_stale_name(settings, carried, |name| drop(headers.remove(name)));
-    match &settings.propagator {
+    match &settings.http.propagator {
         None => inject_w3c(carried, headers),
         Some(propagator) => {
             let cx = carried.clone().into_context();
@@ -101,7 +101,7 @@ fn overwrite(settings: &Settings, carried: &Carried, headers: &mut HeaderMap) {
 
 /// The headers that must say what `carried` says, or not be there.
 fn for_each_stale_name(settings: &Settings, carried: &Carried, mut f: impl FnMut(&HeaderName)) {
-    match &settings.propagator {
+    match &settings.http.propagator {
         None => {
             f(Field::Baggage.header_name());
             if carried.parent.is_some() {

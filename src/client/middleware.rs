@@ -6,17 +6,15 @@ use std::time::Duration;
 
 use actix_http::RequestHead;
 use actix_service::Service;
-use awc::http::header::{HeaderMap, HeaderName};
+use awc::http::header::HeaderMap;
 use awc::http::{StatusCode, Uri};
 use awc::middleware::Transform;
 use awc::{ConnectRequest, ConnectResponse, error::SendRequestError};
-use opentelemetry::propagation::TextMapPropagator;
 use tracing::Span;
 
 use super::service::ClientTracingService;
 use super::settings::Settings;
-use crate::semconv::method::KnownMethods;
-use crate::semconv::redact::SensitiveKeys;
+use crate::semconv::settings::{HttpSettings, http_setters};
 
 /// awc hook that makes a client span for each request and injects its context.
 ///
@@ -35,18 +33,13 @@ impl ClientTracing {
     ///
     /// Which methods are known is read from `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS`, if it is set.
     pub fn new() -> Self {
-        let known_methods = KnownMethods::from_env();
-        Self { settings: Settings { known_methods, ..Settings::default() } }
+        let http = HttpSettings::from_env();
+        Self { settings: Settings { http, ..Settings::default() } }
     }
 
-    /// Writes trace context and baggage with `propagator` instead.
-    #[must_use]
-    pub fn with_propagator(
-        mut self,
-        propagator: impl TextMapPropagator + Send + Sync + 'static,
-    ) -> Self {
-        self.settings.propagator = Some(Arc::new(propagator));
-        self
+    http_setters! {
+        propagator: "Writes trace context and baggage with `propagator` instead of as W3C headers.",
+        request_headers: "Headers that awc adds by itself, such as `Host`, are not seen."
     }
 
     /// Passes trace context and baggage on only where `wanted` returns true: to the services that
@@ -57,61 +50,6 @@ impl ClientTracing {
     #[must_use]
     pub fn propagate_to(mut self, wanted: impl Fn(&Uri) -> bool + Send + Sync + 'static) -> Self {
         self.settings.propagate_to = Some(Arc::new(wanted));
-        self
-    }
-
-    /// Records exactly these methods as they are, and all others as `_OTHER`.
-    ///
-    /// Replaces both the list of the conventions and that of the environment. Methods are
-    /// case-sensitive.
-    #[must_use]
-    pub fn with_known_methods<M: Into<String>>(
-        mut self,
-        methods: impl IntoIterator<Item = M>,
-    ) -> Self {
-        self.settings.known_methods = KnownMethods::new(methods);
-        self
-    }
-
-    /// Replaces the values of exactly these keys of a query by `REDACTED`.
-    ///
-    /// Keys are case-sensitive. The keys by default are those of
-    /// `ServerTracing::with_sensitive_query_keys`.
-    #[must_use]
-    pub fn with_sensitive_query_keys<K: Into<String>>(
-        mut self,
-        keys: impl IntoIterator<Item = K>,
-    ) -> Self {
-        self.settings.sensitive_keys = SensitiveKeys::new(keys);
-        self
-    }
-
-    /// Records these headers of requests as `http.request.header.<name>`, if they are not
-    /// [denied](Self::with_denied_headers).
-    ///
-    /// Headers that awc adds by itself, such as `Host`, are not seen.
-    #[must_use]
-    pub fn with_request_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
-        self.settings.extras_mut().headers.set_request(names);
-        self
-    }
-
-    /// Records these headers of responses as `http.response.header.<name>`, if they are not
-    /// [denied](Self::with_denied_headers).
-    #[must_use]
-    pub fn with_response_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
-        self.settings.extras_mut().headers.set_response(names);
-        self
-    }
-
-    /// Never records these headers, whoever asks for them.
-    ///
-    /// By default these are `Authorization`, `Cookie`, `Proxy-Authenticate`,
-    /// `Proxy-Authorization`, `Set-Cookie` and `WWW-Authenticate`, which are no longer denied
-    /// unless `names` has them.
-    #[must_use]
-    pub fn with_denied_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
-        self.settings.extras_mut().headers.set_denied(names);
         self
     }
 
@@ -167,6 +105,15 @@ impl ClientTracing {
     #[must_use]
     pub fn with_end_at_body_end(mut self, wanted: bool) -> Self {
         self.settings.until_body_end = wanted;
+        self
+    }
+
+    /// Adds the opt-in attributes `http.request.body.size`, where the length is known in advance,
+    /// and, for a span that [ends with the body](Self::with_end_at_body_end),
+    /// `http.response.body.size`: what has come, as it is on the wire.
+    #[must_use]
+    pub fn with_body_sizes(mut self, wanted: bool) -> Self {
+        self.settings.extras_mut().body_sizes = wanted;
         self
     }
 

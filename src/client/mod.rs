@@ -50,6 +50,10 @@
 //! | was answered with a body that fails, if the span ends with it | error | `body_read` |
 //! | could not be sent or answered | error | `connect_io`, `connect_refused`, `connect_timeout`, `connection_closed`, `dns`, `dns_no_records`, `h2`, `request_body`, `response_parse`, `send_io`, `timeout`, `tls`, `tunnel_not_supported`, `url_invalid` or `_OTHER` |
 //!
+//! Of a body that breaks off awc says nothing: it ends as a whole one does. That is `body_read` where
+//! the response has a `Content-Length`, and cannot be seen where the body comes in chunks or ends
+//! with the connection.
+//!
 //! # Headers
 //!
 //! Where there is a trace to continue, `traceparent`, `tracestate` and `baggage` are what the

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use actix_http::body::{BodySize, MessageBody as _};
 use actix_service::{Service, forward_ready};
 use awc::error::SendRequestError;
 use awc::{ConnectRequest, ConnectResponse};
@@ -39,9 +40,16 @@ where
 
     fn call(&self, mut connect: ConnectRequest) -> Self::Future {
         let (span, propagates, attempt) = {
-            let (head, address) = match &connect {
-                ConnectRequest::Client(head, _, address) => (head.as_ref(), *address),
-                ConnectRequest::Tunnel(head, address) => (head, *address),
+            let (head, size, address) = match &connect {
+                ConnectRequest::Client(head, body, address) => {
+                    (head.as_ref(), body.size(), *address)
+                }
+                ConnectRequest::Tunnel(head, address) => (head, BodySize::None, *address),
+            };
+            let body_size = match size {
+                BodySize::None => Some(0),
+                BodySize::Sized(size) => Some(size),
+                BodySize::Stream => None,
             };
             let scope = RequestTracing::current();
             let (attempt, template) = match (self.redirects.follow(&head.uri), scope) {
@@ -54,7 +62,8 @@ where
             };
             let wanted = self.settings.propagate_to.as_ref().is_none_or(|to| to(&head.uri));
             let propagates = wanted && !attempt.without_propagation;
-            let request = Request { head, address, template, resend_count: attempt.resend_count };
+            let resend_count = attempt.resend_count;
+            let request = Request { head, body_size, address, template, resend_count };
             (ClientSpan::start(&self.settings, request), propagates, attempt)
         };
         if propagates {

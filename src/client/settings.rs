@@ -7,12 +7,9 @@ use std::time::Duration;
 use actix_http::RequestHead;
 use awc::http::header::HeaderMap;
 use awc::http::{StatusCode, Uri};
-use opentelemetry::propagation::TextMapPropagator;
 use tracing::Span;
 
-use crate::semconv::headers::HeaderCapture;
-use crate::semconv::method::KnownMethods;
-use crate::semconv::redact::SensitiveKeys;
+use crate::semconv::settings::HttpSettings;
 
 pub(super) type UrlFilter = Arc<dyn Fn(&Uri) -> bool + Send + Sync>;
 pub(super) type UrlTemplate = Arc<dyn Fn(&RequestHead) -> Option<String> + Send + Sync>;
@@ -21,10 +18,8 @@ pub(super) type ResponseHook = Arc<dyn Fn(StatusCode, &HeaderMap, &Span) + Send 
 
 #[derive(Clone, Default)]
 pub(super) struct Settings {
-    pub(super) propagator: Option<Arc<dyn TextMapPropagator + Send + Sync>>,
+    pub(super) http: HttpSettings,
     pub(super) propagate_to: Option<UrlFilter>,
-    pub(super) known_methods: KnownMethods,
-    pub(super) sensitive_keys: SensitiveKeys,
     pub(super) timeout: Option<Duration>,
     pub(super) until_body_end: bool,
     #[cfg(feature = "metrics")]
@@ -35,10 +30,10 @@ pub(super) struct Settings {
 
 #[derive(Clone, Default)]
 pub(super) struct Extras {
-    pub(super) headers: HeaderCapture,
     pub(super) url_template: Option<UrlTemplate>,
     pub(super) on_request: Option<RequestHook>,
     pub(super) on_response: Option<ResponseHook>,
+    pub(super) body_sizes: bool,
 }
 
 impl Settings {
@@ -50,10 +45,8 @@ impl Settings {
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
-            .field("propagator", &self.propagator)
+            .field("http", &self.http)
             .field("propagate_to", &self.propagate_to.is_some())
-            .field("known_methods", &self.known_methods)
-            .field("sensitive_keys", &self.sensitive_keys)
             .field("timeout", &self.timeout)
             .field("until_body_end", &self.until_body_end)
             .field("extras", &self.extras)
@@ -64,10 +57,10 @@ impl fmt::Debug for Settings {
 impl fmt::Debug for Extras {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Extras")
-            .field("headers", &self.headers)
             .field("url_template", &self.url_template.is_some())
             .field("on_request", &self.on_request.is_some())
             .field("on_response", &self.on_response.is_some())
+            .field("body_sizes", &self.body_sizes)
             .finish()
     }
 }

@@ -19,7 +19,7 @@ use super::settings::Settings;
 use super::timeout::is_timed_out;
 use crate::interop;
 #[cfg(feature = "metrics")]
-use crate::metrics::{ClientMeasurement, ClientMetrics};
+use crate::metrics::{ClientMeasurement, ClientMetrics, SentRequest};
 use crate::propagation::Carried;
 use crate::semconv::address::{PeerAddress, default_port, host_and_port};
 use crate::semconv::name::SpanName;
@@ -32,6 +32,8 @@ use crate::span_ext::SpanExt as _;
 #[derive(Debug)]
 pub(super) struct Request<'a> {
     pub(super) head: &'a RequestHead,
+    /// If it is known in advance.
+    pub(super) body_size: Option<u64>,
     /// Where it goes, if the caller says so.
     pub(super) address: Option<SocketAddr>,
     pub(super) template: Option<Cow<'static, str>>,
@@ -51,21 +53,30 @@ pub(super) struct ClientSpan {
     ended: bool,
     #[cfg(feature = "metrics")]
     measured: Option<ClientMeasurement>,
+    /// Measured as far as the response's head; how long the body is comes later.
+    #[cfg(feature = "metrics")]
+    to_be_sized: Option<ClientMeasurement>,
 }
 
 impl ClientSpan {
     pub(super) fn start(settings: &Rc<Settings>, request: Request<'_>) -> Self {
         let started = settings.timeout.is_some().then(Instant::now);
         let head = request.head;
-        let span = new_span(settings, request);
-        if let Some(extras) = &settings.extras
-            && interop::is_enabled(&span)
-        {
-            extras.headers.of_request(&head.headers, |kv| span.set_attribute(kv.key, kv.value));
-            if let Some(hook) = &extras.on_request {
-                hook(head, &span);
-            }
+        let template = LazyCell::new(|| {
+            request.template.clone().or_else(|| {
+                let make = settings.extras.as_ref()?.url_template.as_ref()?;
+                make(head).map(Cow::Owned)
+            })
+        });
+        let span = new_span(settings, &request, &template);
+        if interop::is_enabled(&span) {
+            settings.record_request(&request, &span);
         }
+        #[cfg(feature = "metrics")]
+        let measured = settings.metrics.as_ref().map(|metrics| {
+            let template = metrics.wants_template().then(|| template.as_deref()).flatten();
+            measure(metrics, settings, &request, template)
+        });
         Self {
             span,
             settings: Rc::clone(settings),
@@ -74,7 +85,9 @@ impl ClientSpan {
             failed: None,
             ended: false,
             #[cfg(feature = "metrics")]
-            measured: settings.metrics.as_ref().map(|metrics| measure(metrics, settings, head)),
+            measured,
+            #[cfg(feature = "metrics")]
+            to_be_sized: None,
         }
     }
 
@@ -108,7 +121,7 @@ impl ClientSpan {
             return Some(self);
         }
         self.end();
-        None
+        self.is_to_be_sized().then_some(self)
     }
 
     pub(super) fn fail_with(mut self, error: &SendRequestError) {
@@ -124,17 +137,47 @@ impl ClientSpan {
         }
         #[cfg(feature = "metrics")]
         if is_first && let Some(measured) = self.measured.take() {
-            measured.end(Some(error_type.into()));
+            self.to_be_sized = measured.end(Some(error_type.into()));
         }
         self.end();
     }
 
+    /// Ends the span, if it has not, and records what has come of the response's body.
+    pub(super) fn end_body(&mut self, received: u64, error_type: Option<&'static str>) {
+        if !self.ended {
+            if self.settings.has_body_sizes() && interop::is_recording(&self.span) {
+                self.span.set_attribute("http.response.body.size", saturated(received));
+            }
+            match error_type {
+                Some(error_type) => self.fail(error_type),
+                None => self.end(),
+            }
+        }
+        #[cfg(feature = "metrics")]
+        if let Some(measured) = self.to_be_sized.take() {
+            measured.received(received);
+        }
+    }
+
     pub(super) fn end(&mut self) {
         self.ended = true;
+        // This may live on for as long as the response's body.
+        self.span = Span::none();
         #[cfg(feature = "metrics")]
         if let Some(measured) = self.measured.take() {
-            measured.end(self.failed.map(|status| status.as_str().to_owned().into()));
+            self.to_be_sized =
+                measured.end(self.failed.map(|status| status.as_str().to_owned().into()));
         }
+    }
+
+    #[cfg(feature = "metrics")]
+    fn is_to_be_sized(&self) -> bool {
+        self.to_be_sized.is_some()
+    }
+
+    #[cfg(not(feature = "metrics"))]
+    fn is_to_be_sized(&self) -> bool {
+        false
     }
 
     fn record_head(&self, status: StatusCode, version: Version, headers: &HeaderMap) {
@@ -147,11 +190,10 @@ impl ClientSpan {
             network.protocol.version = protocol_version(version),
             error.type = failed.then(|| status.as_str()),
         );
-        if let Some(extras) = &self.settings.extras {
-            extras.headers.of_response(headers, |kv| span.set_attribute(kv.key, kv.value));
-            if let Some(hook) = &extras.on_response {
-                hook(status, headers, span);
-            }
+        let capture = &self.settings.http.headers;
+        capture.of_response(headers, |kv| span.set_attribute(kv.key, kv.value));
+        if let Some(hook) = self.settings.extras.as_ref().and_then(|x| x.on_response.as_ref()) {
+            hook(status, headers, span);
         }
     }
 
@@ -174,19 +216,54 @@ impl Drop for ClientSpan {
     }
 }
 
+impl Settings {
+    fn record_request(&self, request: &Request<'_>, span: &Span) {
+        let head = request.head;
+        self.http.headers.of_request(&head.headers, |kv| span.set_attribute(kv.key, kv.value));
+        if let (true, Some(size)) = (self.has_body_sizes(), request.body_size) {
+            span.set_attribute("http.request.body.size", saturated(size));
+        }
+        if let Some(hook) = self.extras.as_ref().and_then(|extras| extras.on_request.as_ref()) {
+            hook(head, span);
+        }
+    }
+
+    fn has_body_sizes(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| extras.body_sizes)
+    }
+}
+
 #[cfg(feature = "metrics")]
-fn measure(metrics: &ClientMetrics, settings: &Settings, head: &RequestHead) -> ClientMeasurement {
-    let method = settings.known_methods.classify(head.method.as_str()).attribute();
+fn measure(
+    metrics: &ClientMetrics,
+    settings: &Settings,
+    request: &Request<'_>,
+    template: Option<&str>,
+) -> ClientMeasurement {
+    let head = request.head;
+    let method = settings.http.known_methods.classify(head.method.as_str()).attribute();
     let scheme = head.uri.scheme_str().unwrap_or("http");
     let server = head.uri.authority().and_then(|authority| host_and_port(authority.as_str()));
     let server = server.map(|(host, port)| (host, port.or_else(|| default_port(scheme))));
-    ClientMeasurement::start(metrics, method, server)
+    let body_size = request.body_size;
+    ClientMeasurement::start(metrics, &SentRequest { method, server, template, body_size })
 }
 
-fn new_span(settings: &Settings, request: Request<'_>) -> Span {
-    let Request { head, address, template, resend_count } = request;
+fn saturated(size: u64) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
+}
+
+fn new_span<F>(
+    settings: &Settings,
+    request: &Request<'_>,
+    template: &LazyCell<Option<Cow<'static, str>>, F>,
+) -> Span
+where
+    F: FnOnce() -> Option<Cow<'static, str>>,
+{
+    let &Request { head, address, resend_count, .. } = request;
     let uri = &head.uri;
-    let method = settings.known_methods.classify(head.method.as_str());
+    let method = settings.http.known_methods.classify(head.method.as_str());
     let scheme = uri.scheme_str().unwrap_or("http");
     // Field values are not evaluated for a span that is disabled, so what several share is lazy.
     let authority = LazyCell::new(|| match uri.authority() {
@@ -197,12 +274,6 @@ fn new_span(settings: &Settings, request: Request<'_>) -> Span {
         }
     });
     let host = LazyCell::new(|| host_and_port(&authority));
-    let template = LazyCell::new(|| {
-        template.or_else(|| {
-            let make = settings.extras.as_ref()?.url_template.as_ref()?;
-            make(head).map(Cow::Owned)
-        })
-    });
     let name = LazyCell::new(|| match template.as_deref() {
         None => Cow::Borrowed(method.in_span_name()),
         target => Cow::Owned(SpanName { method: method.in_span_name(), target }.to_string()),
@@ -230,7 +301,7 @@ fn new_span(settings: &Settings, request: Request<'_>) -> Span {
             authority: &authority,
             path: uri.path(),
             query: uri.query(),
-            sensitive: &settings.sensitive_keys,
+            sensitive: &settings.http.sensitive_keys,
         },
         url.template = template.as_deref(),
     )
@@ -245,8 +316,10 @@ mod tests {
     #[test]
     fn fields_are_attributes_of_the_conventions() {
         let head = RequestHead::default();
-        let request = Request { head: &head, address: None, template: None, resend_count: 0 };
-        let span = new_span(&Settings::default(), request);
+        let head = &head;
+        let request =
+            Request { head, body_size: None, address: None, template: None, resend_count: 0 };
+        let span = new_span(&Settings::default(), &request, &LazyCell::new(|| None));
         let metadata = span.metadata().expect("a span that is disabled keeps its metadata");
         assert_eq!(metadata.target(), "spanbridge::client");
         let mut names: Vec<_> = metadata.fields().iter().map(|field| field.name()).collect();

@@ -10,7 +10,8 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use tracing::{Level, Metadata};
 
 use crate::export::callsite::{Callsite, Field, MetadataAttributes, key};
-use crate::export::chunk::{Chunk, SpanRecord};
+use crate::export::chunk::Chunk;
+use crate::export::closed_span::ClosedSpan;
 use crate::layer::encoding::{Record, Recorded, StatusCode, records};
 use crate::layer::{Body, Calibration, Engine, Limits};
 use crate::propagation::RawTraceState;
@@ -31,10 +32,19 @@ pub(crate) struct Decoder {
 #[derive(Debug, Default)]
 struct Parts {
     name: Option<Cow<'static, str>>,
+    /// Whether `update_name` has given the name; what fields say later does not change it then.
+    is_renamed: bool,
     kind: Option<SpanKind>,
     status: Status,
     attributes: Bounded,
     events: Vec<Event>,
+}
+
+impl Parts {
+    fn rename(&mut self, name: &str) {
+        self.name = Some(name.to_owned().into());
+        self.is_renamed = true;
+    }
 }
 
 /// Attributes up to a limit; the last value of a key wins.
@@ -92,21 +102,12 @@ impl Decoder {
         calibration: Calibration,
         out: &mut Vec<SpanData>,
     ) {
-        let (mut bytes, mut events) = (0, 0);
-        for record in chunk.spans.drain(..) {
-            let own_bytes = &chunk.bytes[bytes..bytes + record.bytes as usize];
-            let own_events = &chunk.events[events..events + record.events as usize];
-            bytes += own_bytes.len();
-            events += own_events.len();
-            out.push(self.span(record, own_bytes, own_events, calibration));
-        }
+        out.extend(chunk.drain().map(|closed| self.span(closed, calibration)));
     }
 
     pub(super) fn span(
         &mut self,
-        mut record: SpanRecord,
-        bytes: &[u8],
-        events: &[&'static Metadata<'static>],
+        ClosedSpan { mut record, bytes, events }: ClosedSpan<'_>,
         calibration: Calibration,
     ) -> SpanData {
         let limits = self.engine.limits;
@@ -227,7 +228,7 @@ impl Reader<'_> {
                         parts.events.push(event);
                     }
                 }
-                Record::Name(name) => parts.name = Some(name.to_owned().into()),
+                Record::Name(name) => parts.rename(name),
                 Record::SideAttribute => {
                     if let Some(attribute) = self.side_attributes.next() {
                         parts.attributes.set(attribute, self.limits.attributes);
@@ -342,6 +343,7 @@ pub(super) fn set_status_code(status: &mut Status, code: &str) {
 
 fn set_field(field: &Field, value: Recorded<'_>, parts: &mut Parts, limit: u32) {
     match field {
+        Field::OtelName if parts.is_renamed => {}
         Field::OtelName => parts.name = Some(text(value).into_owned().into()),
         Field::OtelKind => parts.kind = kind(&text(value)),
         Field::OtelStatusCode => set_status_code(&mut parts.status, &text(value)),
@@ -428,7 +430,7 @@ pub(crate) fn snapshot(body: &Body, limits: &Limits) -> Snapshot {
                         set_field(field, value, &mut parts, limits.attributes);
                     }
                 }
-                Record::Name(name) => parts.name = Some(name.to_owned().into()),
+                Record::Name(name) => parts.rename(name),
                 Record::SideAttribute => {
                     if let Some(attribute) = side_attributes.next() {
                         parts.attributes.set(attribute.clone(), limits.attributes);

@@ -2,6 +2,7 @@
 
 mod callsite;
 pub(crate) mod chunk;
+mod closed_span;
 pub(crate) mod decode;
 pub(crate) mod exporter;
 pub(crate) mod fan_out;

@@ -9,6 +9,8 @@ pub(crate) mod encoding;
 mod engine;
 mod lookup;
 mod record;
+#[cfg(feature = "tracing-opentelemetry")]
+mod renamed;
 mod sampling;
 mod slots;
 mod table;
@@ -35,6 +37,8 @@ pub(crate) use self::lookup::{
     carried_by, context_of, for_each_engine_of, is_recording, is_served, set_parent,
 };
 pub(crate) use self::record::{Body, Identity, Parent, Side};
+#[cfg(feature = "tracing-opentelemetry")]
+pub(crate) use self::renamed::{is_renamed, mark_renamed};
 pub(crate) use self::thread::{suppress_this_thread, with_pending_parent};
 
 use self::encoding::Attributes as Encoded;

@@ -71,7 +71,7 @@ impl<'a> Spans<'a> {
         let carried = Carried { parent: Some(parent), entries: None };
         let name = self.tree.nodes[index].name;
         let make = || callsite::span(name, None).unwrap_or_else(Span::none);
-        let span = interop::start_with_parent(carried, false, make).span;
+        let span = interop::start_with_parent(carried, false, make, |_, _| ()).span;
         // Only a parent-based sampler must want it.
         if interop::is_recording(&span) {
             span.set_attribute(TEXT, text.trim_end().to_owned());

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, Meter, MeterProvider, UpDownCounter};
 
-use super::{duration, meter};
+use super::{active, duration, meter, since, sizes};
 
 /// Measures incoming requests. Clones share their instruments.
 ///
@@ -38,10 +38,9 @@ impl ServerMetrics {
     #[must_use]
     pub fn with_active_requests(mut self) -> Self {
         let instruments = Arc::make_mut(&mut self.0);
-        let counter = instruments.meter.i64_up_down_counter("http.server.active_requests");
-        let counter = counter.with_unit("{request}");
-        instruments.active =
-            Some(counter.with_description("Number of active HTTP server requests.").build());
+        let name = "http.server.active_requests";
+        let active = active(&instruments.meter, name, "Number of active HTTP server requests.");
+        instruments.active = Some(active);
         self
     }
 
@@ -50,14 +49,11 @@ impl ServerMetrics {
     #[must_use]
     pub fn with_body_sizes(mut self) -> Self {
         let instruments = Arc::make_mut(&mut self.0);
-        let size = |name, description| {
-            let histogram = instruments.meter.u64_histogram(name).with_unit("By");
-            histogram.with_description(description).build()
-        };
+        let size = |name, description| Some(sizes(&instruments.meter, name, description));
         let request = size("http.server.request.body.size", "Size of HTTP server request bodies.");
         let response =
             size("http.server.response.body.size", "Size of HTTP server response bodies.");
-        (instruments.request_size, instruments.response_size) = (Some(request), Some(response));
+        (instruments.request_size, instruments.response_size) = (request, response);
         self
     }
 }
@@ -70,6 +66,8 @@ pub(crate) struct StartedRequest<'a> {
     pub(crate) scheme: &'static str,
     pub(crate) version: Option<&'static str>,
     pub(crate) body_size: Option<u64>,
+    /// If that was before now.
+    pub(crate) received: Option<SystemTime>,
 }
 
 /// One request; it counts as active until it is dropped.
@@ -96,7 +94,7 @@ impl ServerMeasurement {
         attributes.extend(request.version.map(|v| KeyValue::new("network.protocol.version", v)));
         Self {
             metrics: metrics.clone(),
-            started: Instant::now(),
+            started: since(request.received),
             attributes,
             body_size: request.body_size,
         }

@@ -46,7 +46,7 @@ pub struct StartedSpan {
 /// ```
 pub fn start_span(headers: &HeaderMap, make: impl FnOnce() -> Span) -> StartedSpan {
     let interop::Started { span, attach, .. } =
-        interop::start_with_parent(extract(headers), false, make);
+        interop::start_with_parent(extract(headers), false, make, |_, _| ());
     StartedSpan { span, attach }
 }
 

@@ -16,6 +16,7 @@ pub(crate) mod method;
 pub(crate) mod name;
 pub(crate) mod outcome;
 pub(crate) mod redact;
+pub(crate) mod settings;
 
 /// The value of `network.protocol.version`; `None` for a version without a name in HTTP.
 pub(crate) fn protocol_version(version: actix_http::Version) -> Option<&'static str> {

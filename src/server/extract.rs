@@ -7,7 +7,7 @@ use super::settings::Settings;
 use crate::propagation::{self, Carried, HeaderExtractor};
 
 pub(super) fn extract(settings: &Settings, headers: &HeaderMap) -> Carried {
-    match &settings.propagator {
+    match &settings.http.propagator {
         None => propagation::extract(headers),
         Some(propagator) => {
             let cx = propagator.extract_with_context(&Context::new(), &HeaderExtractor(headers));

@@ -19,7 +19,6 @@ impl Extras {
         client_port: impl FnOnce() -> Option<u16>,
         span: &Span,
     ) {
-        self.headers.of_request(request.headers(), |kv| span.set_attribute(kv.key, kv.value));
         if self.network_details {
             record_network(request, client_port(), span);
         }
@@ -28,13 +27,9 @@ impl Extras {
         {
             span.set_attribute("http.request.body.size", saturated(size));
         }
-        if let Some(hook) = &self.on_request {
-            hook(request, span);
-        }
     }
 
     pub(super) fn record_response(&self, request: &HttpRequest, head: &ResponseHead, span: &Span) {
-        self.headers.of_response(head.headers(), |kv| span.set_attribute(kv.key, kv.value));
         if let Some(hook) = &self.on_response {
             hook(request, head, span);
         }

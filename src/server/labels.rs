@@ -36,8 +36,8 @@ impl MetricLabels {
         self.0.borrow_mut().push(attribute);
     }
 
-    pub(super) fn take(&self) -> Vec<KeyValue> {
-        self.0.take()
+    pub(super) fn added(&self) -> Vec<KeyValue> {
+        self.0.borrow().clone()
     }
 }
 

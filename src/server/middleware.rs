@@ -3,12 +3,11 @@
 use std::future::{Ready, ready};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ResponseHead, Service, ServiceRequest, ServiceResponse, Transform};
-use actix_web::http::header::HeaderName;
 use actix_web::{Error, HttpRequest};
-use opentelemetry::propagation::TextMapPropagator;
 use tracing::Span;
 
 use super::body::TracedBody;
@@ -16,8 +15,7 @@ use super::policy::Trust;
 use super::proxies::TrustedProxies;
 use super::service::ServerTracingService;
 use super::settings::Settings;
-use crate::semconv::method::KnownMethods;
-use crate::semconv::redact::SensitiveKeys;
+use crate::semconv::settings::{HttpSettings, http_setters};
 
 /// actix-web middleware that makes a server span for each request.
 ///
@@ -35,18 +33,14 @@ impl ServerTracing {
     ///
     /// Which methods are known is read from `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS`, if it is set.
     pub fn new() -> Self {
-        let known_methods = KnownMethods::from_env();
-        Self { settings: Settings { known_methods, ..Settings::default() } }
+        let http = HttpSettings::from_env();
+        Self { settings: Settings { http, ..Settings::default() } }
     }
 
-    /// Reads trace context and baggage with `propagator` instead of as W3C headers.
-    #[must_use]
-    pub fn with_propagator(
-        mut self,
-        propagator: impl TextMapPropagator + Send + Sync + 'static,
-    ) -> Self {
-        self.settings.propagator = Some(Arc::new(propagator));
-        self
+    http_setters! {
+        propagator: "Reads trace context and baggage with `propagator` instead of as W3C headers.",
+        request_headers: "Each line of a header is an element of the attribute's value. Samplers \
+                          see them."
     }
 
     /// Makes a span only for requests for which `filter` returns true.
@@ -92,59 +86,37 @@ impl ServerTracing {
         self
     }
 
-    /// Records exactly these methods as they are, and all others as `_OTHER`.
+    /// Begins spans, and what is measured, when `received` says that their request was received.
     ///
-    /// Replaces both the list of the conventions and that of the environment. Methods are
-    /// case-sensitive.
+    /// Without this, where it says nothing, and where it says a time in the future, that is when
+    /// this middleware sees the request. Middleware further out may have left the time in the
+    /// request's extensions; a load balancer's word is read by
+    /// [`TrustedProxies::request_start`](super::TrustedProxies::request_start).
+    ///
+    /// tracing-opentelemetry's layer cannot be told: its spans begin as they would, and only what is
+    /// measured begins earlier.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use spanbridge::ServerTracing;
+    /// use spanbridge::server::TrustedProxies;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let proxies = TrustedProxies::from_networks(["10.0.0.0/8"])?;
+    /// let tracing = ServerTracing::new()
+    ///     .with_trusted_proxies(proxies.clone())
+    ///     .with_start_time(move |request| proxies.request_start(request));
+    /// # let _ = tracing;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
-    pub fn with_known_methods<M: Into<String>>(
+    pub fn with_start_time(
         mut self,
-        methods: impl IntoIterator<Item = M>,
+        received: impl Fn(&ServiceRequest) -> Option<SystemTime> + Send + Sync + 'static,
     ) -> Self {
-        self.settings.known_methods = KnownMethods::new(methods);
-        self
-    }
-
-    /// Replaces the values of exactly these keys of a query by `REDACTED`.
-    ///
-    /// Keys are case-sensitive. By default these are the keys that the conventions list:
-    /// `AWSAccessKeyId`, `Signature`, `X-Amz-Credential`, `X-Amz-Security-Token`,
-    /// `X-Amz-Signature`, `X-Goog-Signature` and `sig`.
-    #[must_use]
-    pub fn with_sensitive_query_keys<K: Into<String>>(
-        mut self,
-        keys: impl IntoIterator<Item = K>,
-    ) -> Self {
-        self.settings.sensitive_keys = SensitiveKeys::new(keys);
-        self
-    }
-
-    /// Records these headers of requests as `http.request.header.<name>`, if they are not
-    /// [denied](Self::with_denied_headers).
-    ///
-    /// Each line of a header is an element of the attribute's value.
-    #[must_use]
-    pub fn with_request_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
-        self.settings.extras_mut().headers.set_request(names);
-        self
-    }
-
-    /// Records these headers of responses as `http.response.header.<name>`, if they are not
-    /// [denied](Self::with_denied_headers).
-    #[must_use]
-    pub fn with_response_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
-        self.settings.extras_mut().headers.set_response(names);
-        self
-    }
-
-    /// Never records these headers, whoever asks for them.
-    ///
-    /// By default these are `Authorization`, `Cookie`, `Proxy-Authenticate`,
-    /// `Proxy-Authorization`, `Set-Cookie` and `WWW-Authenticate`, which are no longer denied
-    /// unless `names` has them.
-    #[must_use]
-    pub fn with_denied_headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
-        self.settings.extras_mut().headers.set_denied(names);
+        self.settings.extras_mut().received = Some(Arc::new(received));
         self
     }
 
@@ -163,7 +135,7 @@ impl ServerTracing {
         self
     }
 
-    /// Calls `hook` with each request and its new span, to set attributes, say.
+    /// Calls `hook` with each request and its new span, to set attributes, say. Samplers see them.
     #[must_use]
     pub fn on_request(
         mut self,

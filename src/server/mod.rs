@@ -42,12 +42,21 @@
 //! Its parent is the caller's span. A request that brings none starts a trace, whichever span is
 //! current: a span of middleware further out cannot be told from one whose guard another request's
 //! handler holds across an `.await`. Only where this middleware runs below itself, on a scope of an
-//! application that has it too, the outer span takes the place of a missing caller's.
+//! application that has it too, the outer span is the parent, whatever the request brings along.
+//! A caller that is believed further out, and not by the inner middleware, is cut off there.
 //!
 //! The attributes that are marked opt-in are there on request, and so is what an application knows
 //! itself: see the methods of [`ServerTracing`]. [`ServerSpan`] gives handlers the span. A scope or
-//! resource that is to be traced in another way is wrapped by a `ServerTracing` of its own, while
-//! the application's leaves it out by its filter.
+//! resource that is to be traced in another way is wrapped by a `ServerTracing` of its own: its
+//! requests have a second span below the application's, unless the application's filter leaves them
+//! out.
+//!
+//! A sampler that looks at attributes is asked when all of this is there: what the conventions want
+//! for sampling, captured headers of the request, what [`on_request`](ServerTracing::on_request)
+//! sets, and the link of [`Trust::Link`].
+//!
+//! A name that code gives to the span by [`SpanExt::update_name`](crate::SpanExt::update_name)
+//! stands; `otel.name` as a field is overwritten when the route is known.
 //!
 //! # When it ends
 //!
@@ -55,6 +64,7 @@
 //! |---|---|---|
 //! | was answered, the body sent or dropped as not needed | unset, from 500 on error | from 500 on the code |
 //! | was dropped before an answer, or the body before its end | error | `client_disconnect` |
+//! | was dropped as its server stopped and did not wait for it | error | `server_shutdown` |
 //! | made the handler or the body panic | error | `panic` |
 //! | had a body that failed | error | `response_body` |
 //!
@@ -62,10 +72,12 @@
 //!
 //! A body is at its end when actix-web has taken all of it; what is still in the buffers of the
 //! socket cannot be seen. A `101 Switching Protocols` ends at the handshake, unless
-//! [`with_upgrades_until_close`](ServerTracing::with_upgrades_until_close) says so. A client that
-//! resets a stream of HTTP/2 does not stop the handler: that is seen when it answers. Dropping on purpose
-//! (a server that shuts down, middleware further out that replaces the body) cannot be told from
-//! a client that left.
+//! [`with_upgrades_until_close`](ServerTracing::with_upgrades_until_close) says so. Middleware
+//! further out that replaces a body cannot be told from a client that left, and a server's shutdown
+//! only where the server runs in an actix system, as with `#[actix_web::main]`.
+//!
+//! With HTTP/2 actix-web does not stop a handler whose stream is reset or whose connection is lost.
+//! That is seen when the handler answers with a body, and not at all if it answers without one.
 //!
 //! [semantic conventions]: https://github.com/open-telemetry/semantic-conventions/blob/v1.42.0/docs/http/http-spans.md#http-server-span
 
@@ -80,11 +92,14 @@ mod labels;
 mod middleware;
 mod policy;
 mod proxies;
+mod received;
 mod request_span;
 mod route;
 mod service;
 mod settings;
 mod span;
+mod start;
+mod stopping;
 
 pub use self::body::TracedBody;
 pub use self::future::ResponseFuture;

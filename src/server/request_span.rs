@@ -10,23 +10,41 @@ use tracing::span::Id;
 use crate::interop::Started;
 
 thread_local! {
-    /// The spans of requests that the calls on this thread's stack have entered, innermost last:
-    /// more than one while middleware runs below middleware, on a scope of an application, say.
-    static ENTERED: RefCell<Vec<Rc<Span>>> = const { RefCell::new(Vec::new()) };
+    /// The requests that the calls on this thread's stack have entered, innermost last: more than
+    /// one entry while middleware runs below middleware, on a scope of an application, say.
+    static ENTERED: RefCell<Vec<Request>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The span that a request's span belongs below, apart from what the request brings along.
+/// A request as one middleware has started it.
+#[derive(Clone, Debug)]
+struct Request {
+    span: Rc<Span>,
+    is_callers: bool,
+}
+
+/// An outer part of the request that a span is about to be made for.
+#[derive(Debug)]
+pub(super) struct Enclosing {
+    /// The thread's current span.
+    pub(super) span: Id,
+    /// Whether it is in the caller's trace.
+    pub(super) is_callers: bool,
+}
+
+/// What the request's span belongs below, apart from what the request brings along.
 ///
 /// The thread's current span only where it stands for an outer part of the same request. Whatever
 /// else is current was left there by a task that holds a guard across an `.await`.
-pub(super) fn enclosing() -> Option<Id> {
-    let is_inside = ENTERED.try_with(|entered| !entered.borrow().is_empty());
-    if is_inside.unwrap_or(false) { Span::current().id() } else { None }
+pub(super) fn enclosing() -> Option<Enclosing> {
+    let is_callers = ENTERED.try_with(|entered| Some(entered.borrow().last()?.is_callers));
+    let is_callers = is_callers.ok().flatten()?;
+    Some(Enclosing { span: Span::current().id()?, is_callers })
 }
 
 /// The span of the request that this thread works on right now.
 pub(super) fn innermost() -> Option<Rc<Span>> {
-    ENTERED.try_with(|entered| entered.borrow().last().cloned()).ok().flatten()
+    let span = ENTERED.try_with(|entered| Some(Rc::clone(&entered.borrow().last()?.span)));
+    span.ok().flatten()
 }
 
 /// What is current while a request is worked on.
@@ -34,7 +52,7 @@ pub(super) fn innermost() -> Option<Rc<Span>> {
 /// Entered for the length of one poll, never across one: another request may be next on the thread.
 #[derive(Debug)]
 pub(super) struct RequestSpan {
-    span: Rc<Span>,
+    request: Request,
     attach: Option<Context>,
     is_foreign: bool,
 }
@@ -42,11 +60,18 @@ pub(super) struct RequestSpan {
 impl RequestSpan {
     /// Nothing is recorded; what came in still goes out.
     pub(super) fn propagate_only(attach: Option<Context>) -> Self {
-        Self { span: Rc::new(Span::none()), attach, is_foreign: false }
+        let request = Request { span: Rc::new(Span::none()), is_callers: false };
+        Self { request, attach, is_foreign: false }
+    }
+
+    /// `is_callers` says whether the span is in the trace of the request's caller.
+    pub(super) fn new(started: Started, is_callers: bool) -> Self {
+        let Started { span, attach, is_foreign } = started;
+        Self { request: Request { span: Rc::new(span), is_callers }, attach, is_foreign }
     }
 
     pub(super) fn span(&self) -> &Span {
-        &self.span
+        &self.request.span
     }
 
     /// Whether the span has to be renamed by other means than a field.
@@ -56,21 +81,15 @@ impl RequestSpan {
 
     /// Whether entering changes nothing.
     pub(super) fn is_inert(&self) -> bool {
-        self.span.is_disabled() && self.attach.is_none()
+        self.span().is_disabled() && self.attach.is_none()
     }
 
     /// Makes the span and the context current until the returned value is dropped.
     pub(super) fn enter(&self) -> Entered<'_> {
         // The context first: a layer that makes its span's context current builds on what it finds.
         let context = self.attach.as_ref().map(|cx| cx.clone().attach());
-        Entered { _span: self.span.enter(), _context: context, _deeper: Deeper::new(&self.span) }
-    }
-}
-
-impl From<Started> for RequestSpan {
-    fn from(started: Started) -> Self {
-        let Started { span, attach, is_foreign } = started;
-        Self { span: Rc::new(span), attach, is_foreign }
+        let deeper = Deeper::new(&self.request);
+        Entered { _span: self.span().enter(), _context: context, _deeper: deeper }
     }
 }
 
@@ -87,12 +106,12 @@ pub(super) struct Entered<'a> {
 struct Deeper;
 
 impl Deeper {
-    fn new(span: &Rc<Span>) -> Option<Self> {
-        if span.is_disabled() {
+    fn new(request: &Request) -> Option<Self> {
+        if request.span.is_disabled() {
             return None;
         }
         // A request may be dropped when its thread has ended.
-        ENTERED.try_with(|entered| entered.borrow_mut().push(Rc::clone(span))).ok()?;
+        ENTERED.try_with(|entered| entered.borrow_mut().push(request.clone())).ok()?;
         Some(Self)
     }
 }
@@ -100,7 +119,7 @@ impl Deeper {
 impl Drop for Deeper {
     fn drop(&mut self) {
         // Dropped outside the borrow: closing a span runs whatever the layers do.
-        let span = ENTERED.try_with(|entered| entered.borrow_mut().pop());
-        drop(span);
+        let request = ENTERED.try_with(|entered| entered.borrow_mut().pop());
+        drop(request);
     }
 }

@@ -2,17 +2,15 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use actix_web::HttpRequest;
 use actix_web::dev::{ResponseHead, ServiceRequest};
-use opentelemetry::propagation::TextMapPropagator;
 use tracing::Span;
 
 use super::policy::Trust;
 use super::proxies::TrustedProxies;
-use crate::semconv::headers::HeaderCapture;
-use crate::semconv::method::KnownMethods;
-use crate::semconv::redact::SensitiveKeys;
+use crate::semconv::settings::HttpSettings;
 
 /// What an application decides about a request.
 pub(super) type Decision<T> = Arc<dyn Fn(&ServiceRequest) -> T + Send + Sync>;
@@ -26,11 +24,9 @@ pub(super) type ResponseHook = Arc<dyn Fn(&HttpRequest, &ResponseHead, &Span) + 
 
 #[derive(Clone, Default)]
 pub(super) struct Settings {
-    pub(super) propagator: Option<Arc<dyn TextMapPropagator + Send + Sync>>,
+    pub(super) http: HttpSettings,
     pub(super) filter: Option<Decision<bool>>,
     pub(super) trust: Option<Decision<Trust>>,
-    pub(super) known_methods: KnownMethods,
-    pub(super) sensitive_keys: SensitiveKeys,
     pub(super) proxies: Option<TrustedProxies>,
     pub(super) upgrade_until_close: bool,
     #[cfg(feature = "metrics")]
@@ -41,7 +37,7 @@ pub(super) struct Settings {
 
 #[derive(Clone, Default)]
 pub(super) struct Extras {
-    pub(super) headers: HeaderCapture,
+    pub(super) received: Option<Decision<Option<SystemTime>>>,
     pub(super) span_name: Option<SpanNameFormatter>,
     pub(super) on_request: Option<RequestHook>,
     pub(super) on_response: Option<ResponseHook>,
@@ -55,16 +51,21 @@ impl Settings {
     pub(super) fn extras_mut(&mut self) -> &mut Extras {
         self.extras.get_or_insert_default()
     }
+
+    /// When the request was received, if that is known and not in the future, where the clock of
+    /// another machine may be.
+    pub(super) fn received(&self, request: &ServiceRequest) -> Option<SystemTime> {
+        let received = self.extras.as_ref()?.received.as_ref()?(request)?;
+        (received <= SystemTime::now()).then_some(received)
+    }
 }
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
-            .field("propagator", &self.propagator)
+            .field("http", &self.http)
             .field("filter", &self.filter.is_some())
             .field("trust", &self.trust.is_some())
-            .field("known_methods", &self.known_methods)
-            .field("sensitive_keys", &self.sensitive_keys)
             .field("proxies", &self.proxies.is_some())
             .field("upgrade_until_close", &self.upgrade_until_close)
             .field("extras", &self.extras)
@@ -75,7 +76,7 @@ impl fmt::Debug for Settings {
 impl fmt::Debug for Extras {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Extras")
-            .field("headers", &self.headers)
+            .field("received", &self.received.is_some())
             .field("span_name", &self.span_name.is_some())
             .field("on_request", &self.on_request.is_some())
             .field("on_response", &self.on_response.is_some())

@@ -1,46 +1,45 @@
-//! One request's span, from its start to its one end.
+//! One request's span, from the head of its response to its one end.
 
 #[cfg(feature = "metrics")]
 use std::borrow::Cow;
-use std::cell::LazyCell;
 use std::fmt::Display;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::thread;
+#[cfg(feature = "metrics")]
+use std::time::SystemTime;
 
 use actix_web::Error;
 #[cfg(feature = "metrics")]
 use actix_web::HttpMessage as _;
 use actix_web::body::BodySize;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::{Method, StatusCode, header};
-use tracing::Span;
-use tracing::field::{self, Empty};
-use tracing::span::Id;
+use actix_web::http::{Method, StatusCode};
+use tracing::field;
 
-use super::extract::extract;
 #[cfg(feature = "metrics")]
 use super::extras::content_length;
 #[cfg(feature = "metrics")]
 use super::labels::MetricLabels;
-use super::policy::Trust;
-use super::request_span::{Entered, RequestSpan, enclosing};
+use super::request_span::{Entered, RequestSpan};
 use super::route::matched_route;
-use super::settings::{Extras, Settings};
+use super::settings::Settings;
+use super::start::start_request;
+#[cfg(feature = "metrics")]
+use super::start::{connection_scheme, told};
+use super::stopping::is_worker_gone;
 use crate::interop;
 #[cfg(feature = "metrics")]
 use crate::metrics::{ServerMeasurement, ServerMetrics, StartedRequest};
-use crate::propagation::Carried;
-use crate::semconv::address::{PeerAddress, host_and_port};
-use crate::semconv::forwarded::{Forwarded, forwarded};
 use crate::semconv::name::SpanName;
 use crate::semconv::outcome::{is_server_error, may_have_body};
+#[cfg(feature = "metrics")]
 use crate::semconv::protocol_version;
-use crate::semconv::redact::RedactedQuery;
+use crate::span_ext::SpanExt as _;
 
 const CLIENT_DISCONNECT: &str = "client_disconnect";
 const PANIC: &str = "panic";
 const RESPONSE_BODY: &str = "response_body";
+const SERVER_SHUTDOWN: &str = "server_shutdown";
 
 /// The guard of a request: dropping it ends the span, and says so if that was too early.
 #[derive(Debug)]
@@ -76,13 +75,17 @@ struct Sending {
 
 impl RequestGuard {
     pub(super) fn start(settings: &Rc<Settings>, request: &ServiceRequest) -> Self {
+        let received = settings.received(request);
         Self {
-            request: start_request(settings, request),
+            request: start_request(settings, request, received),
             settings: Rc::clone(settings),
             is_head: request.method() == Method::HEAD,
             stage: Stage::Handling,
             #[cfg(feature = "metrics")]
-            measured: settings.metrics.as_ref().map(|metrics| measure(metrics, settings, request)),
+            measured: settings
+                .metrics
+                .as_ref()
+                .map(|metrics| measure(metrics, settings, request, received)),
         }
     }
 
@@ -149,7 +152,7 @@ impl RequestGuard {
     #[cfg(feature = "metrics")]
     fn end_measured(&mut self, error_type: Option<Cow<'static, str>>, sent: Option<u64>) {
         if let Some(Measured { request, labels }) = self.measured.take() {
-            request.end(error_type, sent, labels.take());
+            request.end(error_type, sent, labels.added());
         }
     }
 
@@ -184,7 +187,7 @@ impl RequestGuard {
         let request = response.request();
         let route = matched_route(request);
         let raw = request.method().as_str();
-        let method = self.settings.known_methods.classify(raw).in_span_name();
+        let method = self.settings.http.known_methods.classify(raw).in_span_name();
         let extras = self.settings.extras.as_deref();
         let custom = extras.and_then(|extras| extras.name(request, route.as_deref()));
         let usual = SpanName { method, target: route.as_deref() };
@@ -195,8 +198,9 @@ impl RequestGuard {
             None => is_usual.then_some(&usual),
         };
         self.record_status(response.status(), route.as_deref(), name);
+        let (span, headers) = (self.request.span(), response.headers());
+        self.settings.http.headers.of_response(headers, |kv| span.set_attribute(kv.key, kv.value));
         if let Some(extras) = extras {
-            let span = self.request.span();
             extras.record_response(response.request(), response.response().head(), span);
             extras.announce(span, response.headers_mut());
         }
@@ -254,6 +258,7 @@ impl Drop for RequestGuard {
             Stage::Ended => {}
             Stage::Sending(Sending { left: Some(0), .. }) => self.end(None),
             _ if thread::panicking() => self.end(Some(PANIC)),
+            _ if is_worker_gone() => self.end(Some(SERVER_SHUTDOWN)),
             _ => self.end(Some(CLIENT_DISCONNECT)),
         }
     }
@@ -268,166 +273,26 @@ struct Measured {
 }
 
 #[cfg(feature = "metrics")]
-fn measure(metrics: &ServerMetrics, settings: &Settings, request: &ServiceRequest) -> Measured {
+fn measure(
+    metrics: &ServerMetrics,
+    settings: &Settings,
+    request: &ServiceRequest,
+    received: Option<SystemTime>,
+) -> Measured {
     let told = told(settings, request);
-    let labels = MetricLabels::default();
-    request.extensions_mut().insert(labels.clone());
+    // Where middleware runs below itself, handlers add to what all of it measures.
+    let known = request.extensions().get::<MetricLabels>().cloned();
+    let labels = known.unwrap_or_else(|| {
+        let labels = MetricLabels::default();
+        request.extensions_mut().insert(labels.clone());
+        labels
+    });
     let request = StartedRequest {
-        method: settings.known_methods.classify(request.method().as_str()).attribute(),
+        method: settings.http.known_methods.classify(request.method().as_str()).attribute(),
         scheme: told.scheme.unwrap_or_else(|| connection_scheme(request)),
         version: protocol_version(request.version()),
         body_size: content_length(request.headers()),
+        received,
     };
     Measured { request: ServerMeasurement::start(metrics, &request), labels }
-}
-
-fn start_request(settings: &Settings, request: &ServiceRequest) -> RequestSpan {
-    let is_wanted = settings.filter.as_ref().is_none_or(|filter| filter(request));
-    let trust = settings.trust.as_ref().map_or(Trust::Parent, |trust| trust(request));
-    let (carried, linked) = match trust {
-        Trust::Parent => (extract(settings, request.headers()), None),
-        Trust::Link => (Carried::default(), extract(settings, request.headers()).parent),
-        Trust::Ignore => (Carried::default(), None),
-    };
-    if !is_wanted {
-        return RequestSpan::propagate_only((!carried.is_empty()).then(|| carried.into_context()));
-    }
-    let enclosing = enclosing();
-    let started = interop::start_with_parent(carried, enclosing.is_some(), || {
-        new_span(settings, request, enclosing)
-    });
-    if let Some(caller) = linked {
-        interop::add_remote_link(&started, caller);
-    }
-    if let Some(extras) = &settings.extras
-        && interop::is_enabled(&started.span)
-    {
-        let client_port = || client(&told(settings, request), request).and_then(|(_, port)| port);
-        extras.record_request(request, client_port, &started.span);
-    }
-    RequestSpan::from(started)
-}
-
-fn new_span(settings: &Settings, request: &ServiceRequest, parent: Option<Id>) -> Span {
-    let (uri, headers, peer) = (request.uri(), request.headers(), request.peer_addr());
-    let extras = settings.extras.as_deref();
-    let method = settings.known_methods.classify(request.method().as_str());
-    // Field values are not evaluated for a span that is disabled, so what several share is lazy.
-    let told = LazyCell::new(|| told(settings, request));
-    let host = LazyCell::new(|| {
-        let authority = match (told.host, uri.authority()) {
-            (Some(host), _) => Some(host),
-            (None, Some(authority)) => Some(authority.as_str()),
-            (None, None) => headers.get(header::HOST).and_then(text),
-        };
-        authority.and_then(host_and_port)
-    });
-    let route = LazyCell::new(|| extras.and_then(|extras| extras.provisional_route(request)));
-    let name = LazyCell::new(|| {
-        let extras = extras?;
-        let name = extras.name(request.request(), route.as_deref());
-        let usual = || SpanName { method: method.in_span_name(), target: route.as_deref() };
-        name.or_else(|| route.is_some().then(|| usual().to_string()))
-    });
-
-    // What is recorded late comes first: `record_all!` looks fields up in order.
-    tracing::info_span!(
-        target: "spanbridge::server",
-        parent: parent,
-        "HTTP request",
-        otel.name = name.as_deref().unwrap_or_else(|| method.in_span_name()),
-        otel.status_code = Empty,
-        http.route = route.as_deref(),
-        http.response.status_code = Empty,
-        error.type = Empty,
-        otel.kind = "server",
-        http.request.method = method.attribute(),
-        http.request.method_original = method.original(),
-        url.scheme = told.scheme.unwrap_or_else(|| connection_scheme(request)),
-        url.path = uri.path(),
-        url.query = uri.query().filter(|query| !query.is_empty()).map(|query| {
-            field::display(RedactedQuery { query, sensitive: &settings.sensitive_keys })
-        }),
-        server.address = host.map(|(address, _)| address),
-        server.port = host.and_then(|(_, port)| port).map(i64::from),
-        client.address = client(&told, request).map(|(ip, _)| field::display(PeerAddress(ip))),
-        network.peer.address = peer.map(|peer| field::display(PeerAddress(peer.ip()))),
-        network.peer.port = peer.map(|peer| i64::from(peer.port())),
-        network.protocol.version = protocol_version(request.version()),
-        user_agent.original = headers.get(header::USER_AGENT).and_then(text),
-    )
-}
-
-/// What trusted proxies say of the request.
-fn told<'a>(settings: &Settings, request: &'a ServiceRequest) -> Forwarded<'a> {
-    match (&settings.proxies, request.peer_addr()) {
-        (Some(proxies), Some(peer)) if proxies.contains(peer.ip()) => {
-            forwarded(request.headers(), |ip| proxies.contains(ip))
-        }
-        _ => Forwarded::default(),
-    }
-}
-
-fn connection_scheme(request: &ServiceRequest) -> &'static str {
-    if request.app_config().secure() { "https" } else { "http" }
-}
-
-fn client(told: &Forwarded<'_>, request: &ServiceRequest) -> Option<(IpAddr, Option<u16>)> {
-    if told.names_client {
-        return told.client;
-    }
-    request.peer_addr().map(|peer| (peer.ip(), Some(peer.port())))
-}
-
-impl Extras {
-    fn provisional_route(&self, request: &ServiceRequest) -> Option<String> {
-        let pattern = self.provisional_route.then(|| request.match_pattern()).flatten();
-        pattern.filter(|pattern| !pattern.is_empty())
-    }
-
-    fn name(&self, request: &actix_web::HttpRequest, route: Option<&str>) -> Option<String> {
-        self.span_name.as_ref().and_then(|format| format(request, route))
-    }
-}
-
-/// Header text that is worth recording.
-fn text(value: &header::HeaderValue) -> Option<&str> {
-    std::str::from_utf8(value.as_bytes()).ok().filter(|text| !text.is_empty())
-}
-
-#[cfg(test)]
-mod tests {
-    use actix_web::test::TestRequest;
-    use opentelemetry_semantic_conventions::attribute;
-
-    use super::*;
-
-    #[test]
-    fn fields_are_attributes_of_the_conventions() {
-        let request = TestRequest::get().to_srv_request();
-        let span = new_span(&Settings::default(), &request, None);
-        let metadata = span.metadata().expect("a span that is disabled keeps its metadata");
-        assert_eq!(metadata.target(), "spanbridge::server");
-        let mut names: Vec<_> = metadata.fields().iter().map(|field| field.name()).collect();
-        names.retain(|name| !name.starts_with("otel."));
-        names.sort_unstable();
-        let expected = [
-            attribute::CLIENT_ADDRESS,
-            attribute::ERROR_TYPE,
-            attribute::HTTP_REQUEST_METHOD,
-            attribute::HTTP_REQUEST_METHOD_ORIGINAL,
-            attribute::HTTP_RESPONSE_STATUS_CODE,
-            attribute::HTTP_ROUTE,
-            attribute::NETWORK_PEER_ADDRESS,
-            attribute::NETWORK_PEER_PORT,
-            attribute::NETWORK_PROTOCOL_VERSION,
-            attribute::SERVER_ADDRESS,
-            attribute::SERVER_PORT,
-            attribute::URL_PATH,
-            attribute::URL_QUERY,
-            attribute::URL_SCHEME,
-            attribute::USER_AGENT_ORIGINAL,
-        ];
-        assert_eq!(names, expected);
-    }
 }

@@ -4,6 +4,12 @@ mod comparison;
 #[allow(dead_code, reason = "what the other tests over sockets use too")]
 #[path = "../it/http.rs"]
 mod http;
+#[cfg(feature = "metrics")]
+#[allow(dead_code, reason = "what the other tests over sockets use too")]
+#[path = "../it/meter.rs"]
+mod meter;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod semconv;
 #[allow(dead_code, reason = "the example's own parts start a process")]
 #[path = "../../examples/w3c_service/service.rs"]

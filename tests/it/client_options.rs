@@ -265,6 +265,9 @@ async fn span_ends_with_the_body_on_request() {
     const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
     const EMPTY: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
     const TRUNCATED: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nhello";
+    // awc takes the end of the connection for the end of the body, and nothing tells them apart.
+    const CHUNKS: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
+    const HALF_A_CHUNK: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n10\r\nhello";
     for (setup, tracing) in Tracing::each() {
         let _default = tracing.install();
         let client = client_with(ClientTracing::new().with_end_at_body_end(true));
@@ -273,6 +276,8 @@ async fn span_ends_with_the_body_on_request() {
             (EMPTY, true, "client GET 204\n"),
             (TRUNCATED, true, "client GET 200 body_read failed\n"),
             (TRUNCATED, false, "client GET 200\n"),
+            (CHUNKS, true, "client GET 200\n"),
+            (HALF_A_CHUNK, true, "client GET 200\n"),
         ] {
             let before = tracing.ended(0).await.len();
             let url = format!("http://{}/", answer_once(answer));
@@ -348,5 +353,46 @@ async fn requests_and_responses_can_be_recorded_in_more_detail() {
         assert_eq!(list("http.request.header.authorization"), None, "{setup:?}");
         let found = list("http.response.header.content-type").unwrap();
         assert_eq!(found, "[\"text/plain; charset=utf-8\"]", "{setup:?}");
+    }
+}
+
+#[actix_web::test]
+async fn body_sizes_are_there_on_request() {
+    for (setup, tracing) in Tracing::each() {
+        let _default = tracing.install();
+        let server = TestServer::start(&Tracing::none(), ServerTracing::new(), |app| {
+            app.route("/x", web::post().to(|| async { "hello" }));
+        });
+        let hook = ClientTracing::new().with_body_sizes(true);
+        for (i, (hook, request, response)) in [
+            (ClientTracing::new(), None, None),
+            (hook.clone(), Some(7), None),
+            (hook.with_end_at_body_end(true), Some(7), Some(5)),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let sent = client_with(hook).post(server.url("/x")).send_body("1234567");
+            assert_eq!(sent.await.unwrap().body().await.unwrap(), "hello");
+            let spans = tracing.ended(i + 1).await;
+            for (key, expected) in
+                [("http.request.body.size", request), ("http.response.body.size", response)]
+            {
+                let found = attribute(&spans[i], key).cloned();
+                assert_eq!(found, expected.map(Value::I64), "{setup:?} {key}");
+            }
+        }
+        // What breaks off counts as far as it came.
+        let client =
+            client_with(ClientTracing::new().with_body_sizes(true).with_end_at_body_end(true));
+        let url = format!(
+            "http://{}/",
+            answer_once(b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nhello")
+        );
+        drop(client.get(url).send().await.unwrap().body().await);
+        let spans = tracing.ended(4).await;
+        assert_eq!(tree(&spans[3..]), "client GET 200 body_read failed\n", "{setup:?}");
+        assert_eq!(attribute(&spans[3], "http.response.body.size"), Some(&5.into()), "{setup:?}");
+        assert_eq!(attribute(&spans[3], "http.request.body.size"), Some(&0.into()), "{setup:?}");
     }
 }

@@ -126,18 +126,20 @@ fn waiting() -> (Waiting, impl Fn(&mut ServiceConfig) + Send + Clone + 'static) 
     let release = broadcast::Sender::new(1);
     let released = release.clone();
     let configure = move |app: &mut ServiceConfig| {
-        let (begin, released) = (begin.clone(), released.clone());
-        app.route(
-            "/x",
-            web::to(move || {
-                let mut released = released.subscribe();
-                begin.send(()).unwrap();
-                async move {
-                    released.recv().await.unwrap();
-                    "hello"
-                }
-            }),
-        );
+        for (path, body) in [("/x", "hello"), ("/empty", "")] {
+            let (begin, released) = (begin.clone(), released.clone());
+            app.route(
+                path,
+                web::to(move || {
+                    let mut released = released.subscribe();
+                    begin.send(()).unwrap();
+                    async move {
+                        released.recv().await.unwrap();
+                        body
+                    }
+                }),
+            );
+        }
     };
     (Waiting { began, release }, configure)
 }
@@ -201,7 +203,7 @@ async fn shutdown_of_the_server_ends_its_requests() {
         drop(server);
 
         let spans = tracing.ended(1).await;
-        assert_eq!(tree(&spans), "server GET client_disconnect failed\n", "{setup:?}");
+        assert_eq!(tree(&spans), "server GET server_shutdown failed\n", "{setup:?}");
     }
 }
 
@@ -337,4 +339,43 @@ async fn reset_of_a_stream_before_its_response_is_visible() {
     let failed = spans.iter().find(|span| span.status != Status::Unset).expect("one has failed");
     let error = attribute(failed, "error.type").unwrap().as_str().into_owned();
     assert_eq!(error, "client_disconnect");
+}
+
+#[actix_web::test]
+async fn loss_of_an_http2_connection_is_seen_when_there_is_a_body_to_send() {
+    // 1. The handler waits. 2. The connection is lost; the handler is not told. 3. It answers
+    // nobody. A body is dropped unsent then. That an answer without one has not been sent cannot be
+    // seen: such a request ends as if it had been.
+    let tracing = Tracing::new(Setup::OursBelowEnvFilter);
+    for (i, (path, expected)) in [
+        ("/x", "server GET /x 200 client_disconnect failed\n"),
+        ("/empty", "server GET /empty 200\n"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (mut waiting, configure) = waiting();
+        let server = TestServer::start_h2c(&tracing, ServerTracing::new(), configure);
+        let (mut sender, connection) = http2::connect(&server).await;
+        let sent = sender.send_request(http2::request(&server, path, CALLER));
+        tokio::select! {
+            _ = sent => panic!("nobody has released it"),
+            _ = waiting.began.recv() => {}
+        }
+        connection.abort();
+        drop(connection.await);
+        drop(sender);
+        // The server has one thread: by now it has seen that the first connection is closed.
+        let (mut sender, _connection) = http2::connect(&server).await;
+        let other = sender.send_request(http2::request(&server, "/none", CALLER)).await.unwrap();
+        assert_eq!(other.status().as_u16(), 404);
+        waiting.release.send(()).unwrap();
+
+        let spans = tracing.ended(2 * (i + 1)).await;
+        let found = spans.iter().filter(|span| span.name == format!("GET {path}"));
+        assert_eq!(
+            found.map(|span| tree(std::slice::from_ref(span))).collect::<String>(),
+            expected
+        );
+    }
 }

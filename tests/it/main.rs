@@ -9,10 +9,16 @@ mod handler;
 mod http;
 mod http2;
 #[cfg(feature = "metrics")]
+mod meter;
+#[cfg(feature = "metrics")]
 mod metrics;
+mod nested;
 mod propagation;
 mod reentrant;
+mod sampling;
 mod server;
 mod server_options;
+#[cfg(feature = "metrics")]
+mod start_time;
 mod support;
 mod without_spans;

@@ -5,90 +5,18 @@ use std::io::Write as _;
 use actix_web::{HttpResponse, web};
 use awc::Client;
 use opentelemetry::KeyValue;
-use opentelemetry_sdk::metrics::data::{
-    AggregatedMetrics, Histogram, HistogramDataPoint, MetricData,
-};
-use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
+use spanbridge::client::RequestTracing;
 use spanbridge::metrics::{ClientMetrics, ServerMetrics};
 use spanbridge::server::{MetricLabels, TrustedProxies};
 use spanbridge::{ClientTracing, ServerTracing};
 use tokio::sync::mpsc;
 
 use crate::http::{TestServer, connect, echo_server, send};
+use crate::meter::Meter;
 use crate::support::{Setup, Tracing};
 
-/// A meter provider, and what it has been told.
-struct Meter {
-    provider: SdkMeterProvider,
-    exporter: InMemoryMetricExporter,
-}
-
-impl Meter {
-    fn new() -> Self {
-        let exporter = InMemoryMetricExporter::default();
-        let reader = PeriodicReader::builder(exporter.clone()).build();
-        Self { provider: SdkMeterProvider::builder().with_reader(reader).build(), exporter }
-    }
-
-    /// What `f` makes of the metric `name` as it is now; `None` if there is no such metric.
-    fn read<R>(&self, name: &str, f: impl FnOnce(&AggregatedMetrics) -> R) -> Option<R> {
-        self.exporter.reset();
-        self.provider.force_flush().unwrap();
-        let all = self.exporter.get_finished_metrics().unwrap();
-        let mut metrics = all.iter().flat_map(|r| r.scope_metrics()).flat_map(|s| s.metrics());
-        metrics.find(|metric| metric.name() == name).map(|metric| f(metric.data()))
-    }
-
-    /// One line for each combination of attributes: these, and how often there was one.
-    fn durations(&self, name: &str) -> Vec<String> {
-        let lines = self.read(name, |data| {
-            let AggregatedMetrics::F64(MetricData::Histogram(data)) = data else {
-                panic!("{name} is not a histogram of seconds")
-            };
-            lines(data)
-        });
-        lines.unwrap_or_default()
-    }
-
-    fn sizes(&self, name: &str) -> Option<u64> {
-        self.read(name, |data| {
-            let AggregatedMetrics::U64(MetricData::Histogram(data)) = data else {
-                panic!("{name} is not a histogram of bytes")
-            };
-            data.data_points().map(HistogramDataPoint::sum).sum()
-        })
-    }
-
-    /// The sum of active requests, and the keys of their attributes.
-    fn active(&self) -> Option<(i64, Vec<String>)> {
-        self.read("http.server.active_requests", |data| {
-            let AggregatedMetrics::I64(MetricData::Sum(data)) = data else {
-                panic!("active requests are not a sum")
-            };
-            let keys = data.data_points().flat_map(|point| point.attributes());
-            let keys = keys.map(|kv| kv.key.to_string()).collect();
-            (data.data_points().map(|point| point.value()).sum(), keys)
-        })
-    }
-}
-
-fn lines(data: &Histogram<f64>) -> Vec<String> {
-    let mut lines: Vec<_> = data
-        .data_points()
-        .map(|point| {
-            let bounds: Vec<_> = point.bounds().collect();
-            assert_eq!((bounds.len(), bounds[0], bounds[13]), (14, 0.005, 10.0));
-            let mut attributes: Vec<_> =
-                point.attributes().map(|kv| format!("{}={}", kv.key, kv.value)).collect();
-            attributes.sort();
-            format!("{} x{}", attributes.join(" "), point.count())
-        })
-        .collect();
-    lines.sort();
-    lines
-}
-
 const DURATION: &str = "http.server.request.duration";
+const ACTIVE: &str = "http.server.active_requests";
 
 #[actix_web::test]
 async fn requests_are_measured_in_every_setup() {
@@ -137,7 +65,7 @@ async fn requests_are_measured_in_every_setup() {
             format!("{} {tail} url.scheme=http x1", base("_OTHER", 404)),
         ];
         assert_eq!(meter.durations(DURATION), expected, "{setup:?}");
-        let (active, mut keys) = meter.active().unwrap();
+        let (active, mut keys) = meter.active(ACTIVE).unwrap();
         keys.sort();
         keys.dedup();
         assert_eq!((active, keys.join(" ")), (0, "http.request.method url.scheme".into()));
@@ -154,7 +82,7 @@ async fn only_durations_are_measured_by_default() {
     send(&server, "GET /none HTTP/1.1\nHost: h");
     tracing.ended(1).await;
     assert_eq!(meter.durations(DURATION).len(), 1);
-    assert_eq!(meter.active(), None);
+    assert_eq!(meter.active(ACTIVE), None);
     assert_eq!(meter.sizes("http.server.response.body.size"), None);
 }
 
@@ -188,15 +116,15 @@ async fn active_requests_do_not_leak() {
         let mut socket = connect(&server);
         socket.write_all(b"GET /wait HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
         began.recv().await.unwrap();
-        assert_eq!(meter.active().unwrap().0, 1, "{setup:?}");
+        assert_eq!(meter.active(ACTIVE).unwrap().0, 1, "{setup:?}");
         send(&server, "GET /panic HTTP/1.1\nHost: h");
         send(&server, "GET /x HTTP/1.1\nHost: h\nX-Forwarded-Proto: https");
-        assert_eq!(meter.active().unwrap().0, 1, "{setup:?}");
+        assert_eq!(meter.active(ACTIVE).unwrap().0, 1, "{setup:?}");
         drop(socket);
         // The server has one thread, and looks at what has left before it answers again; not in
         // any order, though, so that this may take more than one request.
         let patience = std::time::Instant::now() + std::time::Duration::from_secs(20);
-        while meter.active().unwrap().0 != 0 {
+        while meter.active(ACTIVE).unwrap().0 != 0 {
             assert!(std::time::Instant::now() < patience, "{setup:?}: a request has leaked");
             send(&server, "GET /x HTTP/1.1\nHost: h");
         }
@@ -236,5 +164,62 @@ async fn outgoing_requests_are_measured() {
             ),
         ];
         assert_eq!(meter.durations("http.client.request.duration"), expected, "{setup:?}");
+    }
+}
+
+#[actix_web::test]
+async fn outgoing_requests_are_measured_in_more_detail_on_request() {
+    const ACTIVE: &str = "http.client.active_requests";
+    for setup in [Setup::Ours, Setup::Theirs, Setup::Nothing] {
+        for on_duration in [false, true] {
+            let (tracing, meter) = (Tracing::new(setup), Meter::new());
+            let _default = tracing.install();
+            let (begin, mut began) = mpsc::unbounded_channel();
+            let server = TestServer::start(&Tracing::none(), ServerTracing::new(), move |app| {
+                let begin = begin.clone();
+                app.route("/x/{id}", web::post().to(|| async { "hello" })).route(
+                    "/wait",
+                    web::get().to(move || {
+                        begin.send(()).unwrap();
+                        std::future::pending::<HttpResponse>()
+                    }),
+                );
+            });
+            let metrics =
+                ClientMetrics::new(&meter.provider).with_active_requests().with_body_sizes();
+            let metrics = if on_duration { metrics.with_url_template() } else { metrics };
+            let client =
+                Client::builder().wrap(ClientTracing::new().with_metrics(metrics)).finish();
+
+            let sent = RequestTracing::new()
+                .with_url_template("/x/{id}")
+                .scope(|| client.post(server.url("/x/1")).send_body("1234567"));
+            let mut response = sent.await.unwrap();
+            assert_eq!(meter.active(ACTIVE).unwrap().0, 0, "{setup:?}: the head is there");
+            assert_eq!(meter.sizes("http.client.response.body.size"), None, "{setup:?}");
+            assert_eq!(response.body().await.unwrap(), "hello");
+            assert_eq!(meter.sizes("http.client.request.body.size"), Some(7), "{setup:?}");
+            assert_eq!(meter.sizes("http.client.response.body.size"), Some(5), "{setup:?}");
+
+            let sent = RequestTracing::new()
+                .with_url_template("/wait")
+                .scope(|| client.get(server.url("/wait")).send());
+            tokio::select! {
+                _ = sent => panic!("{setup:?}: nobody answers"),
+                _ = began.recv() => assert_eq!(meter.active(ACTIVE).unwrap().0, 1, "{setup:?}"),
+            }
+            let (active, mut keys) = meter.active(ACTIVE).unwrap();
+            keys.sort();
+            keys.dedup();
+            let expected = "http.request.method server.address server.port url.template";
+            assert_eq!((active, keys.join(" ").as_str()), (0, expected), "{setup:?}");
+
+            let lines = meter.durations("http.client.request.duration");
+            assert_eq!(lines.len(), 2, "{setup:?}: {lines:?}");
+            for line in &lines {
+                assert_eq!(line.contains("url.template="), on_duration, "{setup:?}: {line}");
+                assert!(!line.contains("error.type"), "{setup:?}: {line}");
+            }
+        }
     }
 }

@@ -458,23 +458,3 @@ async fn scope_and_resource_can_be_wrapped() {
         assert_eq!(tree(&tracing.ended(3).await), expected, "{setup:?}");
     }
 }
-
-#[actix_web::test]
-async fn middleware_below_middleware_has_the_outer_span_as_its_parent() {
-    for (setup, tracing) in Tracing::each() {
-        let server = TestServer::start(&tracing, ServerTracing::new(), |app| {
-            app.service(
-                web::scope("/scope")
-                    .wrap(ServerTracing::new())
-                    .route("/{id}", web::get().to(HttpResponse::Ok)),
-            );
-        });
-
-        let expected = "server GET /scope/{id} 200\n  server GET /scope/{id} 200\n";
-        for (sent, baggage) in [(1, ""), (2, "\nbaggage: user=a")] {
-            send(&server, &format!("GET /scope/1 HTTP/1.1\nHost: h{baggage}"));
-            let spans = tracing.ended(2 * sent).await;
-            assert_eq!(tree(&spans), expected.repeat(sent), "{setup:?}");
-        }
-    }
-}

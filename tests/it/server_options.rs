@@ -349,3 +349,56 @@ async fn provisional_route_is_there_before_the_exact_one() {
         assert_eq!(tree(&tracing.ended(3).await), expected, "{setup:?}");
     }
 }
+
+#[actix_web::test]
+async fn name_that_code_has_given_stands() {
+    for (wanted, setup) in Setup::RECORDING.into_iter().flat_map(|s| [(true, s), (false, s)]) {
+        let tracing = Tracing::new(setup);
+        let middleware = ServerTracing::new()
+            .with_provisional_route(wanted)
+            .on_request(|request, span| {
+                if request.path() == "/hook/1" {
+                    span.update_name("by the hook");
+                }
+            })
+            .on_response(|request, _, span| {
+                if request.path() == "/late/1" {
+                    span.update_name("at last");
+                }
+            });
+        let server = TestServer::start(&tracing, middleware, |app| {
+            let named = |span: ServerSpan| async move {
+                span.update_name("by the handler");
+                HttpResponse::Ok()
+            };
+            app.route("/named/{id}", web::get().to(named))
+                .route("/late/{id}", web::get().to(named))
+                .route("/hook/{id}", web::get().to(HttpResponse::Ok))
+                .route(
+                    "/spawned/{id}",
+                    web::get().to(|span: ServerSpan| async move {
+                        let renamed =
+                            actix_web::rt::spawn(async move { span.update_name("elsewhere") });
+                        renamed.await.unwrap();
+                        HttpResponse::Ok()
+                    }),
+                );
+        });
+        for (i, (path, expected)) in [
+            ("/named/1", "by the handler"),
+            ("/late/1", "at last"),
+            ("/hook/1", "by the hook"),
+            ("/spawned/1", "elsewhere"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            send(&server, &format!("GET {path} HTTP/1.1\nHost: h"));
+            let spans = tracing.ended(i + 1).await;
+            assert_eq!(spans[i].name, expected, "{setup:?} {wanted}");
+            let mut routes =
+                spans[i].attributes.iter().filter(|kv| kv.key.as_str() == "http.route");
+            assert!(routes.all(|kv| kv.value.as_str().ends_with("/{id}")), "{setup:?}");
+        }
+    }
+}

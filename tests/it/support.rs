@@ -10,7 +10,7 @@ use opentelemetry::Value;
 use opentelemetry::trace::{Status, TracerProvider as _};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{
-    RandomIdGenerator, Sampler, SdkTracer, SdkTracerProvider, SpanData, SpanExporter,
+    RandomIdGenerator, Sampler, SdkTracer, SdkTracerProvider, ShouldSample, SpanData, SpanExporter,
 };
 use spanbridge::{BridgeLayer, Stats, TracingGuard};
 use tokio::sync::Notify;
@@ -136,7 +136,7 @@ impl Tracing {
     }
 
     /// Spans as `sampler` says, made by what `setup` says.
-    pub(crate) fn with_sampler(setup: Setup, sampler: Sampler) -> Self {
+    pub(crate) fn with_sampler(setup: Setup, sampler: impl ShouldSample + Clone + 'static) -> Self {
         let registry = Registry::default();
         let info = || EnvFilter::new("info");
         let (recorder, beside) = (Recorder::default(), Recorder::default());
@@ -265,7 +265,7 @@ impl Recorder {
 }
 
 /// Our layer, whose worker looks for closed spans all the time, so that nobody has to ask it to.
-fn ours(recorder: &Recorder, sampler: Sampler) -> (BridgeLayer, TracingGuard) {
+fn ours(recorder: &Recorder, sampler: impl ShouldSample + 'static) -> (BridgeLayer, TracingGuard) {
     spanbridge::layer()
         .with_exporter(recorder.clone())
         .with_sampler(sampler)
@@ -277,7 +277,7 @@ fn ours(recorder: &Recorder, sampler: Sampler) -> (BridgeLayer, TracingGuard) {
 
 fn theirs<S>(
     recorder: &Recorder,
-    sampler: Sampler,
+    sampler: impl ShouldSample + 'static,
 ) -> (OpenTelemetryLayer<S, SdkTracer>, SdkTracerProvider)
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
