@@ -38,8 +38,11 @@ macro_rules! seeds {
     };
 }
 
-/// All targets by name, each with input to start from.
-pub const TARGETS: [(&str, fn(&[u8]), &[&str]); 5] = [
+/// A name, what takes the input, and input to start from.
+pub type Target = (&'static str, fn(&[u8]), &'static [&'static str]);
+
+/// All targets.
+pub const TARGETS: [Target; 5] = [
     ("traceparent", traceparent, seeds!(traceparent: valid later_version two_lines)),
     ("tracestate", tracestate, seeds!(tracestate: valid two_lines empty_members)),
     ("baggage", baggage, seeds!(baggage: two_lines properties not_encoded)),
