@@ -11,6 +11,7 @@ mod lookup;
 mod record;
 mod sampling;
 mod slots;
+mod sync;
 mod table;
 mod thread;
 mod visit;
