@@ -3,7 +3,7 @@
 //!
 //! Each stack runs in a process of its own and sends over gRPC to a receiver in this one. Spans come
 //! in bursts with pauses between them, so that no queue fills; what was dropped all the same is
-//! printed. Half of the spans have ten attributes, half of them five, as in `request`.
+//! printed. Names of stacks as arguments run only these. Half of the spans have ten attributes, half of them five, as in `request`.
 //!
 //! What is unequal: the SDK's batch processor sends what it has at each 512th span, as ours does, but
 //! builds and sends on its own thread with a runtime beside it.
@@ -31,9 +31,12 @@ fn main() {
     // `cargo test --benches` only wants to see that it works.
     let is_test = std::env::args().any(|arg| arg == "--test");
     let (rounds, spans) = if is_test { (1, 1_000) } else { (ROUNDS, SPANS) };
-    let mut costs = vec![Vec::new(); stacks::ALL.len()];
+    let wanted: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| name == wanted);
+    let stacks: Vec<_> = stacks::ALL.iter().filter(|stack| is_wanted(stack.name)).collect();
+    let mut costs = vec![Vec::new(); stacks.len()];
     for _ in 0..rounds {
-        for (stack, costs) in stacks::ALL.iter().zip(&mut costs) {
+        for (stack, costs) in stacks.iter().zip(&mut costs) {
             let receiver = OtlpReceiver::grpc();
             receiver.keep_spans(false);
             let cpu = child::start(stack.name, receiver.endpoint(), spans);
@@ -43,7 +46,7 @@ fn main() {
         }
     }
     println!("{:<46} {:>10} {:>8} {:>8} {:>10}", "stack", "µs a span", "least", "most", "lost");
-    for (stack, mut costs) in stacks::ALL.iter().zip(costs) {
+    for (stack, mut costs) in stacks.iter().zip(costs) {
         let lost: u64 = costs.iter().map(|(_, arrived)| spans - (*arrived).min(spans)).sum();
         costs.sort_by(|a, b| a.0.total_cmp(&b.0));
         let micros = |at: usize| costs[at].0 / 1_000.0;
