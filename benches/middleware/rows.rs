@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{Service as _, ServiceResponse};
+use actix_web::dev::ServiceResponse;
 use actix_web::http::header::{self, HeaderName};
 use actix_web::test::{TestRequest, init_service};
 use actix_web::{App, HttpResponse, rt, web};
