@@ -140,7 +140,7 @@ bench-smoke:
 # All of it beside its peers, and a result file with plots; about ten minutes, and wrk is needed. `--quick` is to see that it works
 [group('bench')]
 bench-all *ARGS:
-    nice -n 15 cargo build --locked --release --manifest-path benches/peers/Cargo.toml --target-dir {{ env('CARGO_TARGET_DIR', 'target') }}
+    nice -n 15 cargo build --release --manifest-path benches/peers/Cargo.toml --target-dir {{ env('CARGO_TARGET_DIR', 'target') }}
     {{ env('CARGO_TARGET_DIR', 'target') }}/release/spanbridge-peers {{ ARGS }}
 
 # Instructions and allocations of the hot path, against the committed figures; `just instructions update` writes them
