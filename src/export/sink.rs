@@ -59,6 +59,8 @@ pub(crate) enum Sink {
         exporter: Box<OtlpExporter>,
         encoder: Box<SpanEncoder>,
         waiting: EncodedSpans,
+        /// What is sent, or was sent last.
+        batch: EncodedSpans,
     },
 }
 
@@ -133,8 +135,12 @@ impl Sink {
             #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
             Some(Exporter::Otlp(mut exporter)) => {
                 exporter.set_scope(decoder.scope());
-                let waiting = EncodedSpans::default();
-                Self::Otlp { exporter, encoder: Box::new(SpanEncoder::new(decoder)), waiting }
+                Self::Otlp {
+                    exporter,
+                    encoder: Box::new(SpanEncoder::new(decoder)),
+                    waiting: EncodedSpans::default(),
+                    batch: EncodedSpans::default(),
+                }
             }
         }
     }
@@ -177,10 +183,12 @@ impl Sink {
                 Some(Exported { spans, outcome })
             }
             #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
-            Self::Otlp { exporter, waiting, .. } => {
-                let batch = waiting.take_batch(max_spans, MAX_REQUEST, all)?;
+            Self::Otlp { exporter, waiting, batch, .. } => {
+                if !waiting.take_batch(batch, max_spans, MAX_REQUEST, all) {
+                    return None;
+                }
                 let spans = batch.len();
-                let sending = async || exporter.send(&batch, is_urgent).await.into();
+                let sending = async || exporter.send(batch, is_urgent).await.into();
                 let outcome = run(runtime, timeout, sending).within(spans);
                 Some(Exported { spans, outcome })
             }

@@ -12,6 +12,8 @@ const SLACK: Duration = Duration::from_secs(3);
 /// A request that takes this long has waited for something. A busy machine makes two of hundreds.
 const WAITED: Duration = Duration::from_millis(800);
 const MAY_HAVE_WAITED: usize = 2;
+/// What a busy machine may keep a request from a processor, where an exporter keeps that busy.
+const PREEMPTED: Duration = Duration::from_millis(20);
 
 /// What the queue, its spare chunks and a batch on its way may take, doubled.
 const MAY_GROW: u64 = 20 * 1024 * 1024;
@@ -61,8 +63,7 @@ pub(crate) fn latency(report: &Report) -> Option<String> {
     let (faulty, sound) = (median(&report.faulty), median(&report.sound));
     let waited = |times: &[Duration]| times.iter().filter(|time| **time >= WAITED).count();
     let (slow, slow_sound) = (waited(&report.faulty), waited(&report.sound));
-    let is_slow =
-        faulty > 3 * sound + Duration::from_millis(2) || slow > slow_sound + MAY_HAVE_WAITED;
+    let is_slow = faulty > 3 * sound + PREEMPTED || slow > slow_sound + MAY_HAVE_WAITED;
     is_slow.then(|| {
         format!(
             "a request took {faulty:?} and {slow} took {WAITED:?} or more; \

@@ -74,16 +74,20 @@ impl Service {
             assert!(queued <= (LIMIT + BATCH + CHUNK) as u64, "{queued} are kept");
         }
         self.served += SPANS;
-        // The two are served in turn, so a busy machine slows both alike. Whoever waited for the
-        // destination once the queue is full would be slower by orders of magnitude.
+        // The two are served in turn, so a busy machine slows both alike, but for what the one's
+        // exporter has to do. Whoever waited for the destination once the queue is full would be
+        // slower by orders of magnitude: a second for each batch makes more than a minute.
         let total = |times: &[Duration]| times.iter().sum::<Duration>();
         let (all_faulty, all_sound) = (total(&faulty), total(&sound));
         assert!(
-            all_faulty < 10 * all_sound + Duration::from_secs(1),
+            all_faulty < 10 * all_sound + Duration::from_secs(20),
             "{all_faulty:?} for all, {all_sound:?} with a sound receiver"
         );
         let (faulty, sound) = (median(faulty), median(sound));
-        assert!(faulty < 10 * sound, "{faulty:?} for a block, {sound:?} with a sound receiver");
+        assert!(
+            faulty < 10 * sound + Duration::from_millis(200),
+            "{faulty:?} for a block, {sound:?} with a sound receiver"
+        );
     }
 
     /// Shuts down, closes what is still open, and checks the counts at each step.

@@ -38,7 +38,7 @@ fn the_last_batch_goes_over_a_fresh_connection_where_the_kept_one_was_closed() {
         drop(first);
         let second = OtlpReceiver::start(kind, addr).unwrap();
         // 3. At shutdown there is one try, for what is the collector's fault.
-        let sent = runtime.block_on(exporter.send(&spans(2), || true));
+        let sent = runtime.block_on(exporter.send(&mut spans(2), || true));
         assert_eq!(sent, Ok(Delivered::default()), "{protocol:?}");
         assert_eq!(second.spans().len(), 2);
     }
@@ -53,7 +53,7 @@ fn a_connection_that_breaks_under_each_request_is_tried_once_more_and_not_for_ev
         assert_eq!(send(&runtime, &exporter, 1), Ok(Delivered::default()));
         receiver.set_behaviour(Behaviour::CloseAfter(0));
         for requests in [3, 4] {
-            runtime.block_on(exporter.send(&spans(1), || true)).unwrap_err();
+            runtime.block_on(exporter.send(&mut spans(1), || true)).unwrap_err();
             // The second time there has been no answer since.
             assert_eq!(receiver.counts().requests, requests, "{protocol:?}");
         }

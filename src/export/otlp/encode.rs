@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use opentelemetry::trace::{SpanKind, Status};
 use opentelemetry_sdk::trace::SpanData;
 use tracing::{Level, Metadata};
@@ -61,6 +62,9 @@ pub(crate) struct EncodedSpans {
     ends: Vec<usize>,
 }
 
+/// What an empty batch keeps for its next use: more than most batches are.
+const KEPT_BYTES: usize = 1024 * 1024;
+
 impl EncodedSpans {
     /// As any exporter has them.
     pub(super) fn from_span_data(batch: &[SpanData]) -> Self {
@@ -79,32 +83,57 @@ impl EncodedSpans {
         self.ends.push(self.bytes.len());
     }
 
-    /// The first spans, if there are enough for a whole batch; or, with `all`, as many as fit into
-    /// one. A span that is over `max_bytes` alone goes alone.
+    /// Moves the first spans to `batch`, if there are enough for a whole one; or, with `all`, as
+    /// many as fit into one. A span that is over `max_bytes` alone goes alone. False if none went.
+    ///
+    /// What was in `batch` is gone, but its memory is used again.
     pub(crate) fn take_batch(
         &mut self,
+        batch: &mut Self,
         max_spans: usize,
         max_bytes: usize,
         all: bool,
-    ) -> Option<Self> {
+    ) -> bool {
         let is_full = self.ends.len() >= max_spans || self.bytes.len() > max_bytes;
         if self.ends.is_empty() || !(is_full || all) {
-            return None;
+            return false;
         }
         let fitting = self.ends.partition_point(|&end| end <= max_bytes);
         let spans = fitting.clamp(1, max_spans).min(self.ends.len());
         let end = self.ends[spans - 1];
-        let rest = Self {
-            bytes: self.bytes.split_off(end),
-            ends: self.ends.split_off(spans).into_iter().map(|other| other - end).collect(),
-        };
-        Some(std::mem::replace(self, rest))
+        // Mostly there is little left, so that is what is copied.
+        batch.clear();
+        batch.bytes.extend_from_slice(&self.bytes[end..]);
+        batch.ends.extend(self.ends[spans..].iter().map(|other| other - end));
+        self.bytes.truncate(end);
+        self.ends.truncate(spans);
+        std::mem::swap(self, batch);
+        true
+    }
+
+    /// Lends the bytes to a request, for as long as that is sent.
+    pub(super) fn lend(&mut self) -> Bytes {
+        std::mem::take(&mut self.bytes).into()
+    }
+
+    /// Takes the memory back, unless somebody else still has a share in it.
+    pub(super) fn give_back(&mut self, lent: Bytes) {
+        if lent.is_unique() {
+            self.bytes = lent.into();
+        }
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES);
+        self.ends.clear();
     }
 
     pub(crate) fn len(&self) -> usize {
         self.ends.len()
     }
 
+    #[cfg(test)]
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }

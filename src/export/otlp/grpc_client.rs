@@ -4,17 +4,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::{Buf as _, BufMut as _, Bytes};
+use bytes::{Buf as _, BufMut as _};
 use prost::Message as _;
 use tonic::client::Grpc as Client;
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::{MetadataKey, MetadataMap, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::delivery::{Delivered, Failure, KeptConnection, Retry, chain};
+use super::request::Request;
 use super::response::ExportResponse;
 use super::{USER_AGENT, not_allowed, tls};
 use crate::config::Protocol;
@@ -77,14 +78,14 @@ impl Grpc {
     /// Who drops the future has waited too long, perhaps for a host that went away without a word.
     /// TCP would go on trying for a quarter of an hour, so the next request gets a connection of
     /// its own.
-    pub(super) async fn send(&self, request: Bytes) -> Result<Delivered, Failure> {
+    pub(super) async fn send(&self, request: Request) -> Result<Delivered, Failure> {
         let is_left = self.is_unanswered.swap(true, Ordering::Relaxed);
         let sent = self.try_send(request, is_left).await;
         self.is_unanswered.store(false, Ordering::Relaxed);
         sent
     }
 
-    async fn try_send(&self, request: Bytes, reconnects: bool) -> Result<Delivered, Failure> {
+    async fn try_send(&self, request: Request, reconnects: bool) -> Result<Delivered, Failure> {
         let mut client = {
             // Nothing that can panic runs under the lock.
             let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
@@ -97,7 +98,7 @@ impl Grpc {
             .ready()
             .await
             .map_err(|error| Failure { problem: chain(&error), retry: self.connection.broke() })?;
-        let mut request = Request::new(request);
+        let mut request = tonic::Request::new(request);
         *request.metadata_mut() = self.metadata.clone();
         let response = client.unary(request, PathAndQuery::from_static(EXPORT), Raw).await;
         // What a server answers has no source: such an error broke on the way.
@@ -215,7 +216,7 @@ fn failure(status: &Status) -> Failure {
 struct Raw;
 
 impl Codec for Raw {
-    type Encode = Bytes;
+    type Encode = Request;
     type Decode = ExportResponse;
     type Encoder = Self;
     type Decoder = Self;
@@ -230,11 +231,12 @@ impl Codec for Raw {
 }
 
 impl Encoder for Raw {
-    type Item = Bytes;
+    type Item = Request;
     type Error = Status;
 
-    fn encode(&mut self, item: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        out.reserve(item.len());
+    fn encode(&mut self, item: Request, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        let item = item.into_buf();
+        out.reserve(item.remaining());
         out.put(item);
         Ok(())
     }

@@ -1,16 +1,16 @@
 //! OTLP over HTTP with protobuf bodies, through hyper.
 
-use std::io::Write as _;
+use std::io::Read as _;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use flate2::Compression;
-use flate2::write::GzEncoder;
+use flate2::read::GzEncoder;
 use http::header::{
     CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
     USER_AGENT as USER_AGENT_HEADER,
 };
-use http::{Method, Request, StatusCode, Uri};
+use http::{Method, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use prost::Message as _;
 
 use super::delivery::{Delivered, Failure, KeptConnection, Retry, chain};
+use super::request::{Request, RequestBuf};
 use super::response::{ExportResponse, RpcStatus};
 use super::{USER_AGENT, not_allowed, tls};
 use crate::config::Protocol;
@@ -30,7 +31,7 @@ const MAX_RESPONSE: usize = 64 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Http {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<RequestBuf>>,
     uri: Uri,
     headers: HeaderMap,
     is_gzip: bool,
@@ -83,9 +84,9 @@ impl Http {
         Ok(Self { client, uri, headers, is_gzip, connection: KeptConnection::default() })
     }
 
-    pub(super) async fn send(&self, body: Bytes) -> Result<Delivered, Failure> {
-        let body = if self.is_gzip { gzip(&body) } else { body };
-        let mut request = Request::new(Full::new(body));
+    pub(super) async fn send(&self, request: Request) -> Result<Delivered, Failure> {
+        let request = if self.is_gzip { gzip(request) } else { request };
+        let mut request = http::Request::new(Full::new(request.into_buf()));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
@@ -142,9 +143,10 @@ fn delay(value: &HeaderValue) -> Option<Duration> {
 }
 
 /// At the fastest level: the collector is mostly near, and the processor is the service's.
-fn gzip(body: &[u8]) -> Bytes {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
-    // Writing to memory does not fail.
-    let _ = encoder.write_all(body);
-    encoder.finish().unwrap_or_default().into()
+fn gzip(request: Request) -> Request {
+    let body = request.into_buf();
+    let mut packed = Vec::with_capacity(body.remaining() / 4);
+    // Memory is read and written without fail.
+    let _ = GzEncoder::new(body.reader(), Compression::fast()).read_to_end(&mut packed);
+    Request::of(packed.into())
 }

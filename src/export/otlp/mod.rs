@@ -27,7 +27,6 @@ mod wire;
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use opentelemetry::InstrumentationScope;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -37,7 +36,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use self::delivery::BackOff;
 pub(crate) use self::delivery::{Delivered, Failure, Retry};
 pub(crate) use self::encode::{EncodedSpans, SpanEncoder};
-use self::request::Envelope;
+use self::request::{Envelope, Request};
 use crate::config::Protocol;
 use crate::config::settings::Settings;
 use crate::export::exporter::{DynExporter, Exporting};
@@ -67,7 +66,7 @@ enum Transport {
 }
 
 impl Transport {
-    async fn send(&self, request: Bytes) -> Result<Delivered, Failure> {
+    async fn send(&self, request: Request) -> Result<Delivered, Failure> {
         match self {
             #[cfg(feature = "otlp-grpc")]
             Self::Grpc(grpc) => grpc.send(request).await,
@@ -116,10 +115,14 @@ impl OtlpExporter {
     }
 
     /// Sends the spans, again and again where that makes sense, until the timeout is over or
-    /// `is_urgent` says that there is no time for another try.
+    /// `is_urgent` says that there is no time for another try. The spans are gone then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Without their memory, which cannot be used again, if the future is dropped.
     pub(crate) async fn send(
         &self,
-        spans: &EncodedSpans,
+        spans: &mut EncodedSpans,
         is_urgent: impl Fn() -> bool,
     ) -> Result<Delivered, Failure> {
         self.send_in(&self.envelope, spans, is_urgent).await
@@ -128,10 +131,20 @@ impl OtlpExporter {
     async fn send_in(
         &self,
         envelope: &Envelope,
-        spans: &EncodedSpans,
+        spans: &mut EncodedSpans,
         is_urgent: impl Fn() -> bool,
     ) -> Result<Delivered, Failure> {
-        let request = Bytes::from(envelope.around(spans.bytes()));
+        let request = envelope.around(spans.lend());
+        let sent = self.send_request(&request, is_urgent).await;
+        spans.give_back(request.into_spans());
+        sent
+    }
+
+    async fn send_request(
+        &self,
+        request: &Request,
+        is_urgent: impl Fn() -> bool,
+    ) -> Result<Delivered, Failure> {
         let deadline = Instant::now() + self.timeout;
         let mut back_off = BackOff::new();
         loop {
@@ -169,9 +182,10 @@ impl OtlpExporter {
             let mut envelope = self.envelope.clone();
             envelope.set_scope(&spans[0].instrumentation_scope);
             let mut encoded = EncodedSpans::from_span_data(spans);
-            while let Some(part) = encoded.take_batch(usize::MAX, MAX_REQUEST, true) {
+            let mut part = EncodedSpans::default();
+            while encoded.take_batch(&mut part, usize::MAX, MAX_REQUEST, true) {
                 let Delivered { rejected, message } =
-                    self.send_in(&envelope, &part, &is_urgent).await?;
+                    self.send_in(&envelope, &mut part, &is_urgent).await?;
                 delivered.rejected += rejected.min(part.len());
                 if !message.is_empty() {
                     delivered.message = message;

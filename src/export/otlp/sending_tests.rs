@@ -92,7 +92,7 @@ pub(super) fn send(
     exporter: &OtlpExporter,
     count: u64,
 ) -> Result<Delivered, String> {
-    let sent = runtime.block_on(exporter.send(&spans(count), || false));
+    let sent = runtime.block_on(exporter.send(&mut spans(count), || false));
     sent.map_err(|failure| failure.problem)
 }
 
@@ -275,7 +275,7 @@ fn with_no_time_left_there_is_one_try() {
         let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let exporter = exporter(&runtime, protocol, &format!("http://{addr}"), &[]).unwrap();
         let start = Instant::now();
-        let problem = runtime.block_on(exporter.send(&spans(1), || true)).unwrap_err().problem;
+        let problem = runtime.block_on(exporter.send(&mut spans(1), || true)).unwrap_err().problem;
         assert!(problem.contains("refused"), "{protocol:?} {problem}");
         assert!(start.elapsed() < Duration::from_secs(10), "{protocol:?}");
     }

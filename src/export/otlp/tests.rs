@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ::bytes::BufMut as _;
 use opentelemetry::trace::{Event, Link, SpanContext, Status, TraceContextExt as _, TraceState};
 use opentelemetry::{Context, InstrumentationScope, KeyValue, SpanId, TraceFlags, TraceId};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -15,7 +16,7 @@ use prost::Message as _;
 use tracing::{Span, error_span, info, info_span, warn};
 use tracing_subscriber::prelude::*;
 
-use super::request::Envelope;
+use super::request::{Envelope, Request};
 use super::{EncodedSpans, SpanEncoder};
 use crate::SpanExt as _;
 use crate::export::MetadataAttributes;
@@ -133,7 +134,7 @@ fn run(program: &[(u8, Vec<u8>)], limits: Limits) -> (Chunk, impl Fn() -> Decode
 }
 
 fn messages(spans: &EncodedSpans) -> Vec<Message> {
-    let request = Envelope::default().around(spans.bytes());
+    let request = bytes(Envelope::default().around(spans.bytes().to_vec().into()));
     let request = ExportTraceServiceRequest::decode(request.as_slice()).expect("is OTLP");
     request.resource_spans.into_iter().flat_map(|r| r.scope_spans).flat_map(|s| s.spans).collect()
 }
@@ -212,7 +213,7 @@ fn the_envelope_is_that_of_opentelemetry_proto() {
     let mut envelope = Envelope::default();
     envelope.set_resource(&resource);
     envelope.set_scope(&scope);
-    let request = envelope.around(EncodedSpans::from_span_data(&data).bytes());
+    let request = bytes(envelope.around(EncodedSpans::from_span_data(&data).lend()));
     let mut sent = ExportTraceServiceRequest::decode(request.as_slice()).unwrap();
     let mut expected = ExportTraceServiceRequest {
         resource_spans: group_spans_by_resource_and_scope(
@@ -229,6 +230,45 @@ fn the_envelope_is_that_of_opentelemetry_proto() {
     assert_eq!(sent, expected);
 }
 
+fn bytes(request: Request) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    bytes.put(request.into_buf());
+    bytes
+}
+
+#[test]
+fn memory_is_used_again_from_batch_to_batch() {
+    let envelope = Envelope::default();
+    let (mut waiting, mut batch) = (EncodedSpans::default(), EncodedSpans::default());
+    let calibration = crate::layer::Calibration::for_tests();
+    let (layer, engine) = without_worker(Limits::default());
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        for number in 0..512 {
+            info_span!("plain", number, path = "/api/v1/pods").in_scope(|| ());
+        }
+    });
+    engine.collect();
+    let mut chunk = Chunk::default();
+    while let Some(mut more) = engine.queue.pop() {
+        chunk.append(&mut more);
+    }
+    let scope = InstrumentationScope::default();
+    let mut encoder = SpanEncoder::new(Decoder::new(engine, scope, MetadataAttributes::default()));
+    let mut allocated = Vec::new();
+    for _ in 0..4 {
+        let mut chunk = chunk.clone();
+        let info = allocation_counter::measure(|| {
+            encoder.encode(&mut chunk, calibration, &mut waiting);
+            assert!(waiting.take_batch(&mut batch, 512, usize::MAX, false));
+            let request = envelope.around(batch.lend());
+            batch.give_back(request.into_spans());
+        });
+        allocated.push(info.bytes_total);
+    }
+    // The waiting one and the batch change places, and each has its size by then.
+    assert!(allocated[3] < 1_024, "{allocated:?}");
+}
+
 #[test]
 fn batches_are_cut_by_number_and_by_bytes() {
     let (mut chunk, decoder) = run(&vec![(0, vec![]); 10], Limits::default());
@@ -237,19 +277,23 @@ fn batches_are_cut_by_number_and_by_bytes() {
     SpanEncoder::new(decoder()).encode(&mut chunk, calibration, &mut spans);
     let all = messages(&spans);
     assert_eq!(all.len(), 20);
-    assert!(spans.take_batch(21, usize::MAX, false).is_none(), "there is no whole batch");
+    let take = |spans: &mut EncodedSpans, max_spans, max_bytes, all| {
+        let mut batch = EncodedSpans::default();
+        spans.take_batch(&mut batch, max_spans, max_bytes, all).then_some(batch)
+    };
+    assert!(take(&mut spans, 21, usize::MAX, false).is_none(), "there is no whole batch");
 
     let mut taken = Vec::new();
-    taken.push(spans.take_batch(8, usize::MAX, false).unwrap());
+    taken.push(take(&mut spans, 8, usize::MAX, false).unwrap());
     assert_eq!((taken[0].len(), spans.len()), (8, 12));
     // Every second one is a child, so that it takes pairs to have one length.
     let bytes_of_four = taken[0].bytes().len() / 2;
-    taken.push(spans.take_batch(8, bytes_of_four, false).unwrap());
+    taken.push(take(&mut spans, 8, bytes_of_four, false).unwrap());
     assert_eq!((taken[1].len(), spans.len()), (4, 8));
-    taken.push(spans.take_batch(100, 1, true).unwrap());
+    taken.push(take(&mut spans, 100, 1, true).unwrap());
     assert_eq!((taken[2].len(), spans.len()), (1, 7), "one that is too long goes alone");
-    taken.push(spans.take_batch(100, usize::MAX, true).unwrap());
-    assert!(spans.take_batch(100, usize::MAX, true).is_none());
+    taken.push(take(&mut spans, 100, usize::MAX, true).unwrap());
+    assert!(take(&mut spans, 100, usize::MAX, true).is_none());
     let taken: Vec<_> = taken.iter().flat_map(messages).collect();
     assert_eq!(taken, all, "none is lost, and their order stays");
 }

@@ -44,7 +44,7 @@ fn send(
         ("OTEL_EXPORTER_OTLP_CLIENT_KEY", text(&key)),
     ];
     let exporter: OtlpExporter = exporter(&runtime, protocol, endpoint, &variables)?;
-    runtime.block_on(exporter.send(&spans(2), || true)).map_err(|failure| failure.problem)
+    runtime.block_on(exporter.send(&mut spans(2), || true)).map_err(|failure| failure.problem)
 }
 
 #[test]
