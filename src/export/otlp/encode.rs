@@ -18,11 +18,12 @@ use super::fields::{event, span};
 use super::value::Scalar;
 use super::{span_data, value, wire};
 use crate::export::callsite::{Callsite, Field};
-use crate::export::chunk::Chunk;
+use crate::export::chunk::{Chunk, SpanRecord};
 use crate::export::closed_span::ClosedSpan;
 use crate::export::decode::{Decoder, fail, integer, kind, set_status_code, text};
 use crate::layer::encoding::{Record, Recorded, StatusCode, records};
 use crate::layer::{Calibration, Limits};
+use crate::propagation::RawTraceState;
 
 /// Turns chunks into `Span` messages. One for each exporter's thread.
 #[derive(Debug)]
@@ -72,7 +73,7 @@ impl EncodedSpans {
         let mut message = Vec::new();
         for data in batch {
             message.clear();
-            span_data::encode(&mut message, data);
+            span_data::encode(&mut message, data, None);
             encoded.push(&message);
         }
         encoded
@@ -139,6 +140,14 @@ impl EncodedSpans {
     }
 }
 
+/// The `tracestate` that the span's trace was received with, unless a sampler has changed it: all of
+/// it, where `SpanData` has only the members that `TraceState` can hold.
+fn received_trace_state(record: &SpanRecord) -> Option<Arc<str>> {
+    let side = record.side.as_ref().filter(|side| side.trace_state.is_none())?;
+    let raw = side.entries.as_ref()?.get::<RawTraceState>()?;
+    Some(Arc::clone(&raw.0))
+}
+
 impl SpanEncoder {
     pub(crate) fn new(decoder: Decoder) -> Self {
         Self {
@@ -160,9 +169,10 @@ impl SpanEncoder {
         for closed in chunk.drain() {
             self.message.clear();
             if self.plain_span(&closed, calibration).is_none() {
+                let received = received_trace_state(&closed.record);
                 let data = self.decoder.span(closed, calibration);
                 self.message.clear();
-                span_data::encode(&mut self.message, &data);
+                span_data::encode(&mut self.message, &data, received.as_deref());
             }
             out.push(&self.message);
         }

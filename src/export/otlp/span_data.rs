@@ -12,12 +12,16 @@ use super::{value, wire};
 const HAS_IS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 
-/// Writes the fields of a `Span`.
-pub(super) fn encode(out: &mut Vec<u8>, data: &SpanData) {
+/// Writes the fields of a `Span`. The trace state is what was `received`, where that is known, else
+/// what `data` has.
+pub(super) fn encode(out: &mut Vec<u8>, data: &SpanData, received: Option<&str>) {
     let sc = &data.span_context;
     wire::bytes(out, span::TRACE_ID, &sc.trace_id().to_bytes());
     wire::bytes(out, span::SPAN_ID, &sc.span_id().to_bytes());
-    trace_state(out, span::TRACE_STATE, sc.trace_state());
+    match received {
+        Some(received) => wire::bytes_if_any(out, span::TRACE_STATE, received.as_bytes()),
+        None => trace_state(out, span::TRACE_STATE, sc.trace_state()),
+    }
     if data.parent_span_id != SpanId::INVALID {
         wire::bytes(out, span::PARENT_SPAN_ID, &data.parent_span_id.to_bytes());
     }

@@ -1,8 +1,10 @@
 //! Our bytes against the messages that opentelemetry-proto makes of the same spans.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use ::bytes::BufMut as _;
+use opentelemetry::propagation::TextMapPropagator as _;
 use opentelemetry::trace::{Event, Link, SpanContext, Status, TraceContextExt as _, TraceState};
 use opentelemetry::{Context, InstrumentationScope, KeyValue, SpanId, TraceFlags, TraceId};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -23,6 +25,7 @@ use crate::export::MetadataAttributes;
 use crate::export::chunk::Chunk;
 use crate::export::decode::Decoder;
 use crate::layer::{Limits, without_worker};
+use crate::propagation::TraceContextPropagator;
 
 #[derive(Debug)]
 struct Failure;
@@ -323,4 +326,34 @@ fn an_event_of_the_api_has_its_own_time() {
     let link = Link::with_context(SpanContext::NONE);
     assert_eq!(sent[0].links[0].span_id, link.span_context.span_id().to_bytes());
     assert_eq!(sent[0].links[0].attributes.len(), 1);
+}
+
+#[test]
+fn a_received_trace_state_is_exported_as_it_came() {
+    let (layer, engine) = without_worker(Limits::default());
+    let headers = HashMap::from([
+        (
+            "traceparent".to_owned(),
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
+        ),
+        // Keys that begin with a digit are level 2's, and more than `TraceState` can hold.
+        ("tracestate".to_owned(), "1a-2f@vendor=x,k=v".into()),
+    ]);
+    let parent = TraceContextPropagator::new().extract(&headers);
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        let span = info_span!("s");
+        span.set_parent(parent).unwrap();
+        drop(info_span!(parent: &span, "child"));
+    });
+    engine.collect();
+    let mut chunk = engine.queue.pop().expect("two spans");
+    let decoder = Decoder::new(
+        engine.clone(),
+        InstrumentationScope::builder("test").build(),
+        MetadataAttributes::default(),
+    );
+    let mut spans = EncodedSpans::default();
+    SpanEncoder::new(decoder).encode(&mut chunk, engine.clock.calibrate(), &mut spans);
+    let states: Vec<_> = messages(&spans).into_iter().map(|span| span.trace_state).collect();
+    assert_eq!(states, ["1a-2f@vendor=x,k=v"; 2]);
 }
