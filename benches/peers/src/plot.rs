@@ -138,7 +138,8 @@ fn threads(rows: &[scaling::Row], file: &Path) -> Drawn {
     let root = SVGBackend::new(file, (WIDTH, 420)).into_drawing_area();
     root.fill(&WHITE)?;
     let thousands = |row: &scaling::Row| row.rate.median() / 1_000.0;
-    let most = rows.iter().map(thousands).fold(1.0, f64::max) * 1.1;
+    // With room for the legend above the lines.
+    let most = rows.iter().map(thousands).fold(1.0, f64::max) * 1.7;
     let last = *scaling::THREADS.last().expect("there are some") as f64;
     let mut chart = ChartBuilder::on(&root)
         .caption("Requests a second, thousands", ("sans-serif", 17).into_font().color(&INK))

@@ -332,15 +332,16 @@ const UNEQUAL: &str = "\
   its own function, `traceparent` only.
 * The SDK's rows do not go through `tracing` at all: no filter, no metadata, no code location.
   fastrace neither; all its attributes are text, so that numbers are formatted where they are set,
-  its ids are taken from counters seeded per thread, and it has no sampler. Its children are local
-  spans, which belong to their thread and cannot outlive their parent's scope.
+  a span's id is the last one of its thread plus one, and there is no sampler. Its children are
+  local spans, which belong to their thread and cannot outlive their parent's scope.
 * `unsampled` means a caller that does not record and, for spans without one, a sampler that says no.
-* The SDK queues 2,048 spans, spanbridge 16,384, and both drop what is more; fastrace holds what its
-  thread has not taken yet. Where spans were lost, work was saved.
-* tracing-actix-web has a span but no middleware for metrics or bodies, and is measured with the
-  newest OpenTelemetry it supports, which is one behind; opentelemetry-instrumentation-actix-web
-  propagates `traceparent` without baggage. Both name some attributes by older conventions. For all
-  three a filter keeps the exporter's own spans out, where there would be some.
+* The SDK queues 2,048 spans, spanbridge 16,384, and both drop what is more; fastrace keeps what its
+  channel of 10,240 messages has no room for on the thread that made it, without a bound. Where
+  spans were lost, work was saved.
+* tracing-actix-web is measured with the newest OpenTelemetry it supports, which is older than the
+  others' (see the versions above). It and opentelemetry-instrumentation-actix-web are set up to
+  propagate `traceparent` without baggage, as their examples are. What is recorded of a request is
+  each one's own choice. Behind tracing-actix-web a filter keeps the exporter's own spans out.
 * `thrown away` shows what the middleware and the layer cost without a client of gRPC on the same
   processors.
 ";
