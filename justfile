@@ -31,7 +31,7 @@ features:
 deps:
     .ci/licences
 
-# All tests; those that need Go say that they are skipped where there is none
+# All tests; those that need Go, Python or Node say that they are skipped where there is none
 [group('test')]
 test:
     cargo test --all-features
@@ -45,6 +45,26 @@ test-one NAME:
 [group('test')]
 collector:
     .ci/go-peers
+
+# The tests with OpenTelemetry SDKs of other languages, which are required
+[group('test')]
+peers:
+    .ci/sdk-peers
+
+# The same with one language
+[group('test')]
+peers-python:
+    .ci/sdk-peers python
+
+# The same with one language
+[group('test')]
+peers-node:
+    .ci/sdk-peers node
+
+# The same with one language
+[group('test')]
+peers-go:
+    .ci/sdk-peers go
 
 # The golden files of `legacy` against the real k8s.io packages; `just golden update` writes them
 [group('test')]
@@ -61,6 +81,46 @@ w3c CHECKOUT *TESTS:
 fuzz RUNS='1000000':
     cargo run --locked --release --manifest-path fuzz/Cargo.toml --bin random -- {{ RUNS }}
 
+# The same guided by coverage, SECONDS for each target or for those named; needs a C++ compiler
+[group('test')]
+fuzz-long SECONDS='600' *TARGETS:
+    .ci/fuzz {{ SECONDS }} {{ TARGETS }}
+
+# CASES random programs of span operations, under our layer and under tracing-opentelemetry's
+[group('test')]
+differential CASES='20000':
+    PROPTEST_CASES={{ CASES }} cargo test --all-features --test differential
+
+# 64 threads that treat spans badly, ROUNDS each
+[group('test')]
+stress ROUNDS='20000':
+    SPANBRIDGE_STRESS_ROUNDS={{ ROUNDS }} cargo test --release --all-features --test threads --test stress
+
+# What threads share, in every order; only models whose name contains one of NAMES
+[group('test')]
+loom *NAMES:
+    cargo run --locked --release --manifest-path tests/loom/Cargo.toml -- {{ NAMES }}
+
+# The same with more interruptions of a thread; takes hours
+[group('test')]
+loom-long PREEMPTIONS='4' *NAMES:
+    LOOM_MAX_PREEMPTIONS={{ PREEMPTIONS }} cargo run --locked --release --manifest-path tests/loom/Cargo.toml -- {{ NAMES }}
+
+# The layer's tests under AddressSanitizer
+[group('test')]
+asan:
+    .ci/sanitizers asan
+
+# The layer's tests under valgrind's memcheck
+[group('test')]
+valgrind:
+    .ci/sanitizers valgrind
+
+# The layer's tests under Miri, with a nightly toolchain
+[group('test')]
+miri:
+    .ci/sanitizers miri
+
 # KEP-647's story, with and without an SDK in the webhook
 [group('test')]
 demo:
@@ -76,6 +136,12 @@ bench *ARGS:
 [group('bench')]
 bench-smoke:
     cargo bench --all-features --bench '*' -- --test
+
+# All of it beside its peers, and a result file with plots; about ten minutes, and wrk is needed. `--quick` is to see that it works
+[group('bench')]
+bench-all *ARGS:
+    nice -n 15 cargo build --release --manifest-path benches/peers/Cargo.toml --target-dir {{ env('CARGO_TARGET_DIR', 'target') }}
+    {{ env('CARGO_TARGET_DIR', 'target') }}/release/spanbridge-peers {{ ARGS }}
 
 # Instructions and allocations of the hot path, against the committed figures; `just instructions update` writes them
 [group('bench')]

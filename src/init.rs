@@ -1,5 +1,7 @@
 //! One call at start-up: subscriber, layer and exporter from a configuration.
 
+#[cfg(feature = "log")]
+mod log_records;
 mod report;
 
 use std::{error, fmt, io};
@@ -22,7 +24,8 @@ use crate::layer::{BridgeLayer, LayerBuilder};
 ///
 /// With `None` tracing is off: nothing is recorded, sent or connected to, and the middleware only
 /// passes context on. That is also what `OTEL_SDK_DISABLED=true` and `OTEL_TRACES_EXPORTER=none`
-/// mean. Otherwise this sets the global `tracing` subscriber, and nothing else that is global: a
+/// mean. Otherwise this sets the global `tracing` subscriber, and nothing else that is global unless
+/// the configuration asks for `log` records: a
 /// [`Registry`](tracing_subscriber::Registry) with our layer, and with the spans and events that
 /// `RUST_LOG` asks for (`target=level,...`; `info` where it is not set). What spanbridge itself has
 /// to warn of (a variable that it ignores, spans that could not be exported) is printed on standard
@@ -49,6 +52,8 @@ use crate::layer::{BridgeLayer, LayerBuilder};
 /// Fails if the configuration is not valid, an exporter cannot be built from it, the operating
 /// system gives no thread, or a global subscriber is set already.
 pub fn init(config: Option<TracingConfig>) -> Result<TracingGuard, InitError> {
+    #[cfg(feature = "log")]
+    let has_log_records = config.as_ref().is_some_and(TracingConfig::has_log_records);
     let Some((layer, guard)) = layer_from(config)? else { return Ok(TracingGuard::off()) };
     let (filter, ignored) = match std::env::var("RUST_LOG") {
         Ok(text) if !text.is_empty() => match text.parse::<Targets>() {
@@ -57,7 +62,7 @@ pub fn init(config: Option<TracingConfig>) -> Result<TracingGuard, InitError> {
         },
         _ => (info_and_up(), None),
     };
-    // Not `try_init`, which may also claim the `log` crate's global logger.
+    // Not `try_init`, which may also claim the `log` crate's global logger unasked.
     let own = report::TARGETS.map(|target| (target, Level::WARN));
     let filter = filter.with_targets(own);
     let subscriber = tracing_subscriber::registry().with(filter).with(layer).with(report::Report);
@@ -65,6 +70,10 @@ pub fn init(config: Option<TracingConfig>) -> Result<TracingGuard, InitError> {
         .map_err(|_| InitError::SubscriberAlreadySet)?;
     if let Some(ignored) = ignored {
         tracing::warn!(target: "spanbridge::config", "ignored, so info is recorded: {ignored}");
+    }
+    #[cfg(feature = "log")]
+    if has_log_records {
+        log_records::record();
     }
     Ok(guard)
 }

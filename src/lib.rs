@@ -128,6 +128,7 @@ pub mod legacy;
 #[cfg(all(feature = "metrics", any(feature = "actix-web", feature = "awc")))]
 pub mod metrics;
 pub mod propagation;
+mod quote;
 #[cfg(any(feature = "actix-web", feature = "awc"))]
 #[cfg_attr(
     not(all(feature = "actix-web", feature = "awc")),

@@ -8,12 +8,20 @@ mod process;
 #[path = "../examples/apiserver/server/mod.rs"]
 mod server;
 
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
 use actix_web::http::Method;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{App, HttpResponse, HttpServer, test, web};
 use serde_json::{Value, json};
+use spanbridge::ServerTracing;
+use spanbridge::legacy::TextLog;
+use spanbridge::testing::InMemory;
+use tracing_subscriber::prelude::*;
 
-use server::{Admission, Storage, routes};
+use server::{Admission, SlowOperation, Storage, routes};
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 const WEB: &str = "/api/v1/namespaces/default/pods/web";
@@ -219,4 +227,109 @@ async fn the_webhook_decides_whether_a_pod_is_created() {
     let names: Vec<&Value> =
         list["items"].as_array().unwrap().iter().map(|pod| &pod["metadata"]["name"]).collect();
     assert_eq!(names, ["good"], "only what was admitted was created");
+}
+
+#[derive(Clone, Default)]
+struct Out(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The text without what is different each time.
+fn steady(text: &str) -> Vec<String> {
+    let lines = text.lines().map(|line| {
+        let (_, line) = line.split_once("Trace[").unwrap();
+        let (_, line) = line.split_once("]: ").unwrap();
+        // Times are in the last parentheses, or in brackets.
+        match line {
+            _ if line.ends_with(" END") => "END".to_owned(),
+            _ if line.ends_with(':') => {
+                let (line, _) = line.rsplit_once(" (total").unwrap();
+                line.rsplit_once(" (").unwrap().0.to_owned()
+            }
+            _ => line.rsplit_once(' ').unwrap().0.rsplit_once(' ').unwrap().0.to_owned(),
+        }
+    });
+    lines.collect()
+}
+
+#[actix_web::test]
+async fn handlers_are_timed_as_text_and_as_spans() {
+    // 1. Every operation counts as slow; the process has one text log, and other tests of it are
+    //    too fast for theirs.
+    // 2. Each has its block, with the steps in their order, and its span below the request's, with
+    //    the same steps, and with the storage operation below it.
+    let out = Out::default();
+    let writer = out.clone();
+    let log = TextLog::builder().with_header(false).with_writer(move || writer.clone()).build();
+    log.install().unwrap();
+    let (memory, layer) =
+        InMemory::with(spanbridge::layer().with_target(false).with_location(false));
+    let default = tracing_subscriber::registry().with(layer).set_default();
+    let server = test::init_service(
+        App::new()
+            .app_data(web::Data::new(Storage::default()))
+            .app_data(SlowOperation(Duration::ZERO))
+            .app_data(web::Data::new(Admission::new(
+                awc::Client::default(),
+                None,
+                "http://self".to_owned(),
+            )))
+            .configure(routes)
+            .wrap(ServerTracing::new()),
+    )
+    .await;
+    assert_eq!(call!(server, POST, PODS, JSON, pod(json!({"name": "web"}))).0, 201);
+    assert_eq!(call!(server, GET, PODS).0, 200);
+    assert_eq!(call!(server, GET, "/api/v1/namespaces/default/pods/none").0, 404);
+    drop(default);
+
+    let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+    let first = |name: &str, url: &str, verb: &str| {
+        format!(
+            "{name:?} client:<nil>,protocol:HTTP/1.1,resource:pods,url:{url},user-agent:<nil>,\
+             verb:{verb}"
+        )
+    };
+    let expected = [
+        &*first("Create", PODS, "POST"),
+        "---\"limitedReadBody succeeded\" len:58",
+        "---\"About to convert to expected version\"",
+        "---\"Conversion done\"",
+        "---\"Admitted\" name:web",
+        "---\"Write to database call succeeded\"",
+        "---\"About to write a response\" code:201",
+        "END",
+        &*first("List", PODS, "GET"),
+        "---\"About to List from storage\"",
+        "---\"Listing from storage done\" count:1",
+        "---\"About to write a response\" code:200",
+        "END",
+        &*first("Get", "/api/v1/namespaces/default/pods/none", "GET"),
+        "---\"About to Get from storage\"",
+        "---\"request refused\" err:pods \"none\" not found",
+        "END",
+    ];
+    assert_eq!(steady(&text), expected, "{text}");
+
+    let spans = memory.spans();
+    for (operation, request, storage, steps) in [
+        ("Create", "POST /api/v1/namespaces/{namespace}/pods", "storage.create", 6),
+        ("List", "GET /api/v1/namespaces/{namespace}/pods", "storage.list", 3),
+        ("Get", "GET /api/v1/namespaces/{namespace}/pods/{name}", "storage.get", 2),
+    ] {
+        let find = |name: &str| spans.iter().find(|span| span.name == name).unwrap();
+        let span = find(operation);
+        assert_eq!(span.parent_span_id, find(request).span_context.span_id(), "{operation}");
+        assert_eq!(find(storage).parent_span_id, span.span_context.span_id(), "{operation}");
+        assert_eq!(span.events.len(), steps, "{:?}", span.events);
+    }
+    assert_eq!(spans.len(), 9, "{}", memory.tree());
 }

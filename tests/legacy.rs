@@ -3,17 +3,21 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use opentelemetry::trace::{SpanId, TraceContextExt as _};
+use opentelemetry::Context;
+use opentelemetry::trace::{
+    SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState,
+};
 use opentelemetry_sdk::trace::Sampler;
-use spanbridge::SpanExt as _;
 use spanbridge::legacy::{
     AlreadyInstalledError, Field, InTrace, TextLog, TextLogBuilder, Trace, component_base, fields,
 };
 use spanbridge::testing::InMemory;
+use spanbridge::{BridgeLayer, SpanExt as _};
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::prelude::*;
 
@@ -287,6 +291,12 @@ fn fields_are_formatted_only_if_printed() {
             f.write_str("shown")
         }
     }
+    impl fmt::Debug for Counted {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            fmt::Display::fmt(self, f)
+        }
+    }
+    impl std::error::Error for Counted {}
     let out = Out::default();
     let counted = Counted(Arc::default());
     let trace = |threshold| {
@@ -298,6 +308,103 @@ fn fields_are_formatted_only_if_printed() {
     assert_eq!(trace(LONG), 0);
     assert_eq!(trace(NO_TIME), 2);
     assert!(out.text().contains("\"List\" a:shown ("), "{}", out.text());
+
+    // 1. A caller has not sampled its request, so that no span of it will be.
+    // 2. Not even what such spans are made with is formatted, nor the errors on them.
+    counted.0.store(0, Ordering::Relaxed);
+    let (memory, layer) = InMemory::new();
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        let request = tracing::info_span!("request");
+        let caller = SpanContext::new(
+            TraceId::from(1),
+            SpanId::from(2),
+            TraceFlags::NOT_SAMPLED,
+            true,
+            TraceState::NONE,
+        );
+        request.set_parent(Context::new().with_remote_span_context(caller)).unwrap();
+        let _entered = request.entered();
+        for log in [silent(), TextLog::builder().with_writer(io::sink).build()] {
+            let trace = Trace::new_in(&log, "List", fields!["a" => %counted.clone()]);
+            trace.step("step", fields!["b" => ?counted.clone()]);
+            trace.nest("nested", fields!["c" => %counted.clone()]).log_if_long(LONG);
+            trace.in_scope(|| {
+                let span = component_base::span_from_context();
+                span.add_event("event", fields!["d" => %counted.clone()]);
+            });
+            trace.log_if_long(LONG);
+        }
+        let trace = Trace::new_in(&silent(), "List", fields![]);
+        trace.record_error(&counted, fields!["e" => %counted.clone()]);
+    });
+    assert_eq!(counted.0.load(Ordering::Relaxed), 0);
+    assert!(memory.spans().is_empty(), "{}", memory.tree());
+}
+
+#[test]
+fn a_trace_that_is_logged_again_and_again_keeps_one_end() {
+    // 1. A loop logs its root and a nested trace of it each time around, as heartbeats do.
+    // 2. What they keep does not grow: allocations come from outside of the trace only.
+    let log = TextLog::builder().with_header(false).with_writer(io::sink).build();
+    let trace = Trace::new_in(&log, "loop", fields![]);
+    let nested = trace.nest("nested", fields![]);
+    let log_again = || {
+        nested.log_if_long(LONG);
+        trace.log_if_long(LONG);
+    };
+    log_again();
+    let allocations = allocation_counter::measure(|| (0..10_000).for_each(|_| log_again()));
+    assert_eq!(allocations.count_total, 0);
+
+    // The last end counts, and the last threshold that was given.
+    let out = Out::default();
+    let trace = Trace::new_in(&out.log(), "root", fields![]);
+    trace.log_if_long(LONG);
+    trace.log();
+    assert_eq!(out.text(), "", "the threshold stands");
+    trace.log_if_long(NO_TIME);
+    assert_eq!(out.text().matches(" END\n").count(), 1, "{}", out.text());
+}
+
+#[test]
+fn a_writer_that_panics_or_fails_is_no_trouble() {
+    struct Broken;
+    impl io::Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::Error::other("full"))
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    struct Panics;
+    impl io::Write for Panics {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            panic!("boom")
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let logs = [
+        TextLog::builder().with_writer(|| Broken).build(),
+        TextLog::builder().with_writer(|| Panics).build(),
+        TextLog::builder().with_writer(|| -> io::Sink { panic!("no writer") }).build(),
+    ];
+    for log in &logs {
+        Trace::new_in(log, "List", fields![]).log();
+        // Also where a panic within a panic would abort the process.
+        let unwound = catch_unwind(AssertUnwindSafe(|| {
+            let _trace = Trace::new_in(log, "List", fields![]).log_on_drop(NO_TIME);
+            panic!("the operation's own");
+        }));
+        assert_eq!(*unwound.unwrap_err().downcast::<&str>().unwrap(), "the operation's own");
+        assert_eq!(log.lost_blocks(), 2, "{log:?}");
+    }
+    let out = Out::default();
+    let log = out.log();
+    Trace::new_in(&log, "List", fields![]).log();
+    assert_eq!(log.lost_blocks(), 0);
 }
 
 #[test]
@@ -374,38 +481,116 @@ fn klogs_header_comes_before_a_block() {
     assert!(!rest.contains("legacy.rs"), "only the first line has one: {text}");
 }
 
+/// A layer that samples nothing unless a parent was sampled, as in Kubernetes.
+fn unsampled() -> (InMemory, BridgeLayer) {
+    let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOff));
+    let builder = spanbridge::layer().with_location(false).with_target(false);
+    InMemory::with(builder.with_sampler(sampler))
+}
+
 #[test]
 fn a_slow_operation_that_was_not_sampled_is_kept_on_request() {
     for is_kept in [false, true] {
         let out = Out::default();
-        // Unsampled unless a parent was sampled, as in Kubernetes.
-        let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOff));
-        let builder = spanbridge::layer().with_location(false).with_target(false);
-        let (memory, layer) = InMemory::with(builder.with_sampler(sampler));
+        let (memory, layer) = unsampled();
         let subscriber = tracing_subscriber::registry().with(layer);
+        let before = SystemTime::now();
         let ids = tracing::subscriber::with_default(subscriber, || {
             let log = out.builder().with_unsampled_kept(is_kept).build();
             Trace::new_in(&log, "fast", fields![]).log_if_long(LONG);
-            let trace = Trace::new_in(&log, "slow", fields![]);
+            let trace = Trace::new_in(&log, "slow", fields!["url" => "/pods", "limit" => 5]);
             let cx = trace.span().unwrap().context();
-            trace.step("step", fields![]);
+            trace.step("step", fields!["count" => 3]);
+            let nested = trace.nest("nested", fields!["ratio" => 0.5]);
+            nested.nest("leaf", fields![]).log();
+            nested.record_error(&fmt::Error, fields![]);
+            nested.log_if_long(LONG);
+            let unfinished = trace.nest("unfinished", fields![]);
+            trace.step("done", fields![]);
             trace.log_if_long(NO_TIME);
+            drop(unfinished);
             cx.span().span_context().clone()
         });
+        let after = SystemTime::now();
         assert!(!ids.is_sampled());
         let spans = memory.spans();
-        if is_kept {
-            let [span] = &spans[..] else { panic!("{}", memory.tree()) };
-            assert_eq!(span.name, "slow");
-            assert_eq!(span.span_context.trace_id(), ids.trace_id());
-            assert_eq!(span.parent_span_id, ids.span_id());
-            assert_ne!(span.parent_span_id, SpanId::INVALID);
-            let text = span.attributes.iter().find(|kv| kv.key.as_str() == "slow_operation.text");
-            assert_eq!(text.unwrap().value.as_str(), out.text().trim_end());
-        } else {
+        if !is_kept {
             assert!(spans.is_empty(), "{}", memory.tree());
+            continue;
         }
+        let by_name = |name: &str| spans.iter().find(|span| span.name == name).unwrap();
+        let slow = by_name("slow");
+        assert_eq!(slow.span_context.trace_id(), ids.trace_id());
+        assert_eq!(slow.parent_span_id, ids.span_id());
+        assert_ne!(slow.parent_span_id, SpanId::INVALID);
+        let text = slow.attributes.iter().find(|kv| kv.key.as_str() == "slow_operation.text");
+        let text = text.unwrap().value.as_str().into_owned();
+        assert_eq!(text, out.text().trim_end());
+        let expected = "\
+slow {url=\"/pods\", limit=5}
+  * step {count=3}
+  * done
+  nested error(an error occurred when formatting an argument) {ratio=0.5}
+    * exception {exception.type=\"core::fmt::Error\", \
+exception.message=\"an error occurred when formatting an argument\"}
+    leaf
+  unfinished {spanbridge.unfinished=true}
+";
+        let tree = memory.tree().replace(&format!("slow_operation.text={text:?}, "), "");
+        assert_eq!(tree, expected);
+
+        // True times, not those at which the spans were made: one thing after the other.
+        let (nested, leaf) = (by_name("nested"), by_name("leaf"));
+        let moments = [
+            before,
+            slow.start_time,
+            slow.events.events[0].timestamp,
+            nested.start_time,
+            leaf.start_time,
+            leaf.end_time,
+            nested.events.events[0].timestamp,
+            nested.end_time,
+            by_name("unfinished").start_time,
+            slow.events.events[1].timestamp,
+            slow.end_time,
+            by_name("unfinished").end_time,
+            after,
+        ];
+        assert!(moments.is_sorted(), "{moments:?}");
     }
+}
+
+#[test]
+fn a_slow_part_of_a_fast_operation_is_kept_alone() {
+    let out = Out::default();
+    let (memory, layer) = unsampled();
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        let log = out.builder().with_unsampled_kept(true).build();
+        let trace = Trace::new_in(&log, "fast", fields![]);
+        trace.nest("other", fields![]).log_if_long(LONG);
+        let slow = trace.nest("slow", fields!["n" => 1]);
+        slow.nest("inner", fields!["n" => 2]).log();
+        slow.log();
+        trace.step("step", fields![]);
+        trace.log_if_long(LONG);
+    });
+    let mut names: Vec<_> = memory.spans().iter().map(|span| span.name.to_string()).collect();
+    names.sort();
+    assert_eq!(names, ["inner", "slow"], "{}", memory.tree());
+}
+
+#[test]
+fn a_sampler_may_refuse_what_would_be_kept() {
+    let out = Out::default();
+    let builder = spanbridge::layer().with_sampler(Sampler::AlwaysOff);
+    let (memory, layer) = InMemory::with(builder);
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        let log = out.builder().with_unsampled_kept(true).build();
+        let trace = Trace::new_in(&log, "slow", fields![]);
+        trace.nest("nested", fields![]).log();
+        trace.log();
+    });
+    assert!(out.text().contains("slow") && memory.spans().is_empty(), "{}", memory.tree());
 }
 
 #[test]

@@ -8,11 +8,15 @@
 //! What is unequal: the SDK's batch processor sends what it has at each 512th span, as ours does, but
 //! builds and sends on its own thread with a runtime beside it.
 
-mod child;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod stacks;
 #[path = "../../tests/support/mod.rs"]
 mod support;
+#[path = "../shared/theirs.rs"]
+mod theirs;
 
+use shared::export;
 use support::otlp_receiver::OtlpReceiver;
 
 /// Rounds of all stacks, one after the other: what a machine does meanwhile meets all of them.
@@ -21,29 +25,29 @@ const SPANS: u64 = 50_000;
 
 #[allow(clippy::print_stdout, reason = "a benchmark reports on standard output")]
 fn main() {
-    let mut args = std::env::args().skip(1);
-    if args.next().as_deref() == Some(child::FLAG) {
-        let (stack, endpoint, spans) = (args.next(), args.next(), args.next());
-        let spans = spans.and_then(|spans| spans.parse().ok()).expect("a number of spans");
-        child::run(&stack.expect("a stack"), &endpoint.expect("an endpoint"), spans);
+    if export::run_if_exporting(stacks::ALL) {
         return;
     }
     // `cargo test --benches` only wants to see that it works.
     let is_test = std::env::args().any(|arg| arg == "--test");
     let (rounds, spans) = if is_test { (1, 1_000) } else { (ROUNDS, SPANS) };
-    let mut costs = vec![Vec::new(); stacks::ALL.len()];
+    // Names of stacks on the command line are those to run; all, where there are none.
+    let wanted: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| name == wanted);
+    let stacks: Vec<_> = stacks::ALL.iter().filter(|stack| is_wanted(stack.name)).collect();
+    let mut costs = vec![Vec::new(); stacks.len()];
     for _ in 0..rounds {
-        for (stack, costs) in stacks::ALL.iter().zip(&mut costs) {
+        for (stack, costs) in stacks.iter().zip(&mut costs) {
             let receiver = OtlpReceiver::grpc();
             receiver.keep_spans(false);
-            let cpu = child::start(stack.name, receiver.endpoint(), spans);
-            let arrived = receiver.counts().spans_accepted;
+            let cpu = export::start(stack.name, receiver.endpoint(), spans);
+            let arrived = receiver.counts().spans_accepted.saturating_sub(export::WARM_UP);
             assert!(arrived > 0, "{}: nothing arrived", stack.name);
             costs.push((cpu.as_nanos() as f64 / arrived as f64, arrived));
         }
     }
     println!("{:<46} {:>10} {:>8} {:>8} {:>10}", "stack", "µs a span", "least", "most", "lost");
-    for (stack, mut costs) in stacks::ALL.iter().zip(costs) {
+    for (stack, mut costs) in stacks.iter().zip(costs) {
         let lost: u64 = costs.iter().map(|(_, arrived)| spans - (*arrived).min(spans)).sum();
         costs.sort_by(|a, b| a.0.total_cmp(&b.0));
         let micros = |at: usize| costs[at].0 / 1_000.0;

@@ -1,4 +1,4 @@
-//! The stacks that are compared, and the spans that each of them makes.
+//! The stacks that are compared, and the spans that each of them makes; also for `benches/peers`.
 
 use std::time::Duration;
 
@@ -6,57 +6,32 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use spanbridge::TracingConfig;
-use tracing::info_span;
+use tracing::Level;
 use tracing_subscriber::prelude::*;
 
-/// Waits until everything has been sent.
-type Flush = Box<dyn Fn()>;
+use crate::shared::export::{Exporting, Pipeline};
+use crate::shared::spans;
+use crate::theirs;
 
-pub(crate) struct Stack {
-    pub(crate) name: &'static str,
-    pub(crate) set_up: fn(&str) -> Flush,
-}
-
-pub(crate) const ALL: &[Stack] = &[
-    Stack { name: "spanbridge", set_up: ours },
-    Stack { name: "spanbridge, opentelemetry-otlp", set_up: ours_with_stock_exporter },
-    Stack { name: "tracing-opentelemetry, every option off", set_up: |to| theirs(to, false) },
-    Stack { name: "tracing-opentelemetry, defaults", set_up: |to| theirs(to, true) },
+pub(crate) const ALL: &[Exporting] = &[
+    Exporting { name: "spanbridge", set_up: ours },
+    Exporting { name: "spanbridge, opentelemetry-otlp", set_up: ours_with_stock_exporter },
+    Exporting { name: "tracing-opentelemetry, every option off", set_up: |to| theirs(to, false) },
+    Exporting { name: "tracing-opentelemetry, defaults", set_up: |to| theirs(to, true) },
 ];
 
 /// So many spans, in pairs of parent and child.
-pub(crate) fn spans(count: u64) {
+fn spans(count: u64) {
     for _ in 0..count / 2 {
-        let server = info_span!(
-            "HTTP request",
-            otel.kind = "server",
-            http.request.method = "GET",
-            url.path = "/api/v1/namespaces/default/pods",
-            url.scheme = "http",
-            server.address = "localhost",
-            server.port = 8080_i64,
-            network.peer.address = "127.0.0.1",
-            network.peer.port = 54_321_i64,
-            network.protocol.version = "1.1",
-            user_agent.original = "bench/1.0",
-            http.response.status_code = 200_i64,
-        );
-        server.in_scope(|| {
-            info_span!(
-                "HTTP request",
-                otel.kind = "client",
-                http.request.method = "POST",
-                server.address = "webhook.default.svc",
-                server.port = 443_i64,
-                url.full = "https://webhook.default.svc/admit",
-                http.response.status_code = 200_i64,
-            )
-            .in_scope(|| ());
-        });
+        spans::request_within(&spans::server_span(), |_| ());
     }
 }
 
-fn ours(endpoint: &str) -> Flush {
+fn pipeline(flush: impl Fn() + 'static) -> Pipeline {
+    Pipeline { spans, flush: Box::new(flush) }
+}
+
+fn ours(endpoint: &str) -> Pipeline {
     let config = TracingConfig::default()
         .with_url(endpoint)
         .with_sampling_rate_per_million(1_000_000)
@@ -64,13 +39,13 @@ fn ours(endpoint: &str) -> Flush {
     let (layer, guard) =
         spanbridge::layer_from(Some(config)).expect("is valid").expect("tracing is on");
     tracing_subscriber::registry().with(layer).init();
-    Box::new(move || {
+    pipeline(move || {
         let _ = guard.force_flush(Duration::from_secs(60));
     })
 }
 
 /// In the exporter's own runtime, as tonic asks for one.
-fn stock_exporter(endpoint: &str) -> opentelemetry_otlp::SpanExporter {
+pub(crate) fn stock_exporter(endpoint: &str) -> opentelemetry_otlp::SpanExporter {
     opentelemetry_otlp::SpanExporter::builder()
         .with_tonic()
         .with_endpoint(endpoint)
@@ -79,7 +54,7 @@ fn stock_exporter(endpoint: &str) -> opentelemetry_otlp::SpanExporter {
 }
 
 /// tonic connects from a runtime; this one serves until the process ends.
-fn runtime() -> &'static tokio::runtime::Runtime {
+pub(crate) fn runtime() -> &'static tokio::runtime::Runtime {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -88,35 +63,26 @@ fn runtime() -> &'static tokio::runtime::Runtime {
     Box::leak(Box::new(runtime))
 }
 
-fn ours_with_stock_exporter(endpoint: &str) -> Flush {
+fn ours_with_stock_exporter(endpoint: &str) -> Pipeline {
     let entered = runtime().enter();
     let exporter = stock_exporter(endpoint);
     let (layer, guard) = spanbridge::layer().with_exporter(exporter).build();
     drop(entered);
     tracing_subscriber::registry().with(layer).init();
-    Box::new(move || {
+    pipeline(move || {
         let _ = guard.force_flush(Duration::from_secs(60));
     })
 }
 
-fn theirs(endpoint: &str, defaults: bool) -> Flush {
+fn theirs(endpoint: &str, defaults: bool) -> Pipeline {
     let entered = runtime().enter();
     let provider =
         SdkTracerProvider::builder().with_batch_exporter(stock_exporter(endpoint)).build();
     drop(entered);
-    let mut layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("bench"));
-    if !defaults {
-        layer = layer
-            .with_location(false)
-            .with_tracked_inactivity(false)
-            .with_threads(false)
-            .with_level(false)
-            .with_target(false)
-            .with_context_activation(false);
-    }
+    let layer = theirs::layer(provider.tracer("bench"), defaults);
     // Its exporter's own spans, of h2 and tonic, would be traced and exported again.
-    let own =
-        tracing_subscriber::filter::Targets::new().with_target("export", tracing::Level::TRACE);
+    let own = tracing_subscriber::filter::Targets::new()
+        .with_target(env!("CARGO_CRATE_NAME"), Level::TRACE);
     tracing_subscriber::registry().with(layer.with_filter(own)).init();
-    Box::new(move || drop(provider.force_flush()))
+    pipeline(move || drop(provider.force_flush()))
 }

@@ -124,9 +124,22 @@ pub(crate) fn run_if_counted(stacks: &[super::stack::Stack]) -> bool {
         println!("cannot");
         return true;
     };
-    op(WARM_UP);
-    measured(&mut op, iterations);
+    in_bursts(&running, work, WARM_UP, |burst| {
+        op(burst);
+    });
+    in_bursts(&running, work, iterations, |burst| measured(&mut op, burst));
     true
+}
+
+/// No queue is ever full; exporting is not counted.
+fn in_bursts(running: &Running, work: Work, iterations: u64, mut call: impl FnMut(u64)) {
+    let mut left = iterations;
+    while left > 0 {
+        let some = left.min(work.burst());
+        call(some);
+        left -= some;
+        (running.finish)();
+    }
 }
 
 /// valgrind counts what this and all that it calls executes.

@@ -46,13 +46,20 @@ impl Process {
         (process.line() == "ready").then_some(process)
     }
 
-    /// Does the work so many times over there.
+    /// Does the work so many times over there, with everything exported now and then, off the
+    /// clock, so that nobody is faster for dropping spans.
     pub(crate) fn time(&mut self, iterations: u64) -> Duration {
-        self.time_on(1, iterations)
+        self.ask(0, iterations)
     }
 
-    /// Does the work so many times on each of so many threads at once, until the last is done.
-    pub(crate) fn time_on(&mut self, threads: usize, iterations: u64) -> Duration {
+    /// Does the work so many times on each of so many threads at once, until the last is done, and
+    /// without pauses: queues may be full.
+    pub(crate) fn time_on_threads(&mut self, threads: usize, iterations: u64) -> Duration {
+        self.ask(threads, iterations)
+    }
+
+    /// No threads: on the main one, in bursts.
+    fn ask(&mut self, threads: usize, iterations: u64) -> Duration {
         writeln!(self.input, "{threads} {iterations}").expect("the child listens");
         let nanos = self.line().parse().expect("the child answers with nanoseconds");
         Duration::from_nanos(nanos)
@@ -123,15 +130,33 @@ fn run(running: &Running, work: Work) {
         let threads: u64 = threads.parse().expect("is a number of threads");
         let iterations: u64 = iterations.parse().expect("is a number of iterations");
         let time = match threads {
-            1 => op(iterations),
-            _ => on_threads(running.op, work, threads, iterations),
+            0 => {
+                let (time, spans) = in_bursts(running, work, &mut op, iterations);
+                started += spans;
+                time
+            }
+            _ => {
+                started += threads * work.spans(iterations);
+                on_threads(running.op, work, threads, iterations)
+            }
         };
-        started += threads * work.spans(iterations);
         println!("{}", time.as_nanos());
     }
     let Outcome { records, exported, dropped } = (running.finish)();
     let started = if records { started } else { 0 };
     println!("{started} {exported} {}", dropped.map_or_else(|| "?".to_owned(), |n| n.to_string()));
+}
+
+fn in_bursts(running: &Running, work: Work, op: &mut Op, iterations: u64) -> (Duration, u64) {
+    let (mut time, mut spans, mut left) = (Duration::ZERO, 0, iterations);
+    while left > 0 {
+        let some = left.min(work.burst());
+        time += op(some);
+        spans += work.spans(some);
+        left -= some;
+        (running.finish)();
+    }
+    (time, spans)
 }
 
 fn on_threads(make: fn(Work) -> Option<Op>, work: Work, threads: u64, iterations: u64) -> Duration {
@@ -142,14 +167,16 @@ fn on_threads(make: fn(Work) -> Option<Op>, work: Work, threads: u64, iterations
             std::thread::spawn(move || {
                 let mut op = make(work).expect("the stack does this work");
                 barrier.wait();
+                let start = Instant::now();
                 op(iterations);
+                (start, Instant::now())
             })
         })
         .collect();
     barrier.wait();
-    let start = Instant::now();
-    for thread in threads {
-        thread.join().expect("the work does not panic");
-    }
-    start.elapsed()
+    // By the threads' own clocks: this thread may be the last that gets a processor.
+    let (starts, ends): (Vec<_>, Vec<_>) =
+        threads.into_iter().map(|thread| thread.join().expect("the work does not panic")).unzip();
+    let first = starts.into_iter().min().expect("there is a thread");
+    ends.into_iter().max().expect("there is a thread") - first
 }

@@ -9,6 +9,7 @@
 
 pub(crate) mod callgrind;
 pub(crate) mod child;
+pub(crate) mod export;
 pub(crate) mod ours;
 pub(crate) mod sink;
 pub(crate) mod spans;

@@ -41,7 +41,12 @@ pub(crate) const UNSAMPLED: Stack = Stack {
     set_up: || {
         let layer = spanbridge::layer().with_sampler(Sampler::AlwaysOff);
         let mut running = set_up(layer, |work| Some(on_tracing(work, || request(false))));
-        running.finish = Box::new(|| Outcome::NOTHING);
+        // The guard stays, or the layer would be shut down.
+        let finish = running.finish;
+        running.finish = Box::new(move || {
+            finish();
+            Outcome::NOTHING
+        });
         running
     },
 };

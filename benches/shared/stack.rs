@@ -3,6 +3,7 @@
 use super::work::{Op, Work};
 
 /// A way to trace, by name. `set_up` is called once in a process.
+#[derive(Clone, Copy)]
 pub(crate) struct Stack {
     pub(crate) name: &'static str,
     pub(crate) set_up: fn() -> Running,

@@ -61,6 +61,18 @@ impl Work {
         Self::ALL.into_iter().find(|work| work.name() == name)
     }
 
+    /// How often it may be done before the spans that it made must be exported, so that no stack's
+    /// queue is ever full: the smallest, of the SDK's batch processor, holds 2,048.
+    pub(crate) fn burst(self) -> u64 {
+        const SPANS: u64 = 1_000;
+        match self {
+            Self::EnterExit => u64::MAX,
+            Self::Event => SPANS * EVENTS_A_SPAN,
+            Self::Request => SPANS / 2,
+            _ => SPANS,
+        }
+    }
+
     /// How many spans one call of an [`Op`] makes.
     pub(crate) fn spans(self, iterations: u64) -> u64 {
         match self {

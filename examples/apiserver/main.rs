@@ -34,8 +34,12 @@
 //!
 //! and start it with `cargo run --example apiserver -- --tracing-config-file tracing.yaml`. The
 //! Collector should show, for the first curl, a server span `POST
-//! /api/v1/namespaces/{namespace}/pods` with a child `storage.create`. Stop the server with Ctrl-C:
-//! it finishes open requests, exports what is left, and prints how many spans that were.
+//! /api/v1/namespaces/{namespace}/pods` with a child `Create`, and below that `storage.create`. Stop
+//! the server with Ctrl-C: it finishes open requests, exports what is left, and prints how many spans
+//! that were.
+//!
+//! Operations that take half a second or longer are also printed on standard error, step by step, as
+//! Kubernetes prints them; `--slow-operation 0` prints all.
 
 #[path = "../support/process.rs"]
 mod process;

@@ -10,11 +10,13 @@
 //! the API server asks the webhook; the webhook lists the namespace in the API server before it
 //! says yes.
 //!
-//! You should see one tree of eight spans: the create, the call to the webhook, the webhook's own
-//! span, the `legacy::Trace` in its handler, its call back, the list that this is for the API server,
-//! and the two storage operations; and the text that the trace is in the webhook's log. With `--webhook-without-sdk` the webhook passes on the trace context and exports nothing: five
-//! spans, and the list hangs directly on the API server's own call. `--all-verbs` adds a trace each
-//! for list, get, update, patch and delete; `--json` prints spans as JSON lines.
+//! You should see one tree of ten spans: the create and the `legacy::Trace` of its handler, the call
+//! to the webhook, the webhook's own span and the trace of its handler, its call back, the list that
+//! this is for the API server with its trace, and the two storage operations; and the text that the
+//! traces are in the logs of the two. With `--webhook-without-sdk` the webhook passes on the trace
+//! context and exports nothing: seven spans, and the list hangs directly on the API server's own
+//! call. `--all-verbs` adds a trace each for list, get, update, patch and delete; `--json` prints
+//! spans as JSON lines.
 
 mod children;
 #[path = "../support/json.rs"]
@@ -119,6 +121,8 @@ fn tell(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let webhook_url = format!("{}/admit", webhook.url());
     let mut args = vec![OsStr::new("apiserver"), OsStr::new("--exit-on-stdin-close")];
     args.extend(["--listen", "127.0.0.1:0", "--webhook-url", &webhook_url].map(OsStr::new));
+    // Every operation is slow enough, so that there is something to see.
+    args.extend(["--slow-operation", "0"].map(OsStr::new));
     args.extend(config_flag);
     let apiserver = Role::start("apiserver", &args, deadline)?;
     let mut roles = [webhook, apiserver];
@@ -141,8 +145,14 @@ fn tell(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let expected = expected(flags);
     let spans = collect(&receiver, &expected, &mut roles, deadline)?;
     let [webhook, apiserver] = roles;
-    apiserver.stop(deadline)?;
-    let text = webhook.stop(deadline)?;
+    let apiserver_log = apiserver.stop(deadline)?;
+    let webhook_log = webhook.stop(deadline)?;
+    let operations: &[&str] = match flags.all_verbs {
+        true => &["Create", "List", "Get", "Update", "Patch", "Delete"],
+        false => &["Create", "List"],
+    };
+    story::check_text(&apiserver_log, operations)?;
+    story::check_text(&webhook_log, &["Admit"])?;
 
     let mut out = String::new();
     if flags.json {
@@ -154,7 +164,8 @@ fn tell(flags: &Flags) -> Result<(), Box<dyn Error>> {
         for tree in SpanTree::all(&spans) {
             out += &format!("\n{tree}");
         }
-        out += &format!("\nThe webhook's log:\n\n{text}");
+        out += &format!("\nThe API server's log:\n\n{apiserver_log}");
+        out += &format!("\nThe webhook's log:\n\n{webhook_log}");
         out += explanation(flags.webhook_without_sdk);
     }
     match io::stdout().lock().write_all(out.as_bytes()) {
@@ -168,11 +179,11 @@ fn expected(flags: &Flags) -> Vec<ExpectedTrace> {
     let mut expected = vec![ExpectedTrace::create(!flags.webhook_without_sdk)];
     if flags.all_verbs {
         expected.extend([
-            ExpectedTrace::plain("GET", COLLECTION, "storage.list"),
-            ExpectedTrace::plain("GET", OBJECT, "storage.get"),
-            ExpectedTrace::plain("PUT", OBJECT, "storage.update"),
-            ExpectedTrace::plain("PATCH", OBJECT, "storage.patch"),
-            ExpectedTrace::plain("DELETE", OBJECT, "storage.delete"),
+            ExpectedTrace::plain("GET", COLLECTION, "List"),
+            ExpectedTrace::plain("GET", OBJECT, "Get"),
+            ExpectedTrace::plain("PUT", OBJECT, "Update"),
+            ExpectedTrace::plain("PATCH", OBJECT, "Patch"),
+            ExpectedTrace::plain("DELETE", OBJECT, "Delete"),
         ]);
     }
     expected

@@ -31,6 +31,7 @@ impl ExpectedTrace {
     pub(crate) fn create(webhook_exports: bool) -> Self {
         let mut spans = Self(Vec::new());
         let create = spans.add(&format!("POST {COLLECTION}"), SpanKind::Server, "apiserver", None);
+        let create = spans.add("Create", SpanKind::Internal, "apiserver", Some(create));
         let mut caller = spans.add("POST", SpanKind::Client, "apiserver", Some(create));
         if webhook_exports {
             let admit = spans.add("POST /admit", SpanKind::Server, "webhook", Some(caller));
@@ -39,16 +40,19 @@ impl ExpectedTrace {
         }
         let list =
             spans.add(&format!("GET {COLLECTION}"), SpanKind::Server, "apiserver", Some(caller));
+        let list = spans.add("List", SpanKind::Internal, "apiserver", Some(list));
         spans.add("storage.list", SpanKind::Internal, "apiserver", Some(list));
         spans.add("storage.create", SpanKind::Internal, "apiserver", Some(create));
         spans
     }
 
     /// What any other request comes to.
-    pub(crate) fn plain(method: &str, path: &str, storage: &str) -> Self {
+    pub(crate) fn plain(method: &str, path: &str, operation: &str) -> Self {
         let mut spans = Self(Vec::new());
         let request = spans.add(&format!("{method} {path}"), SpanKind::Server, "apiserver", None);
-        spans.add(storage, SpanKind::Internal, "apiserver", Some(request));
+        let handler = spans.add(operation, SpanKind::Internal, "apiserver", Some(request));
+        let storage = format!("storage.{}", operation.to_lowercase());
+        spans.add(&storage, SpanKind::Internal, "apiserver", Some(handler));
         spans
     }
 
@@ -113,6 +117,30 @@ impl std::fmt::Display for Expected {
         let kind = self.kind.as_str_name().trim_start_matches("SPAN_KIND_");
         write!(f, "{} ({kind}, {})", self.name, self.process)
     }
+}
+
+/// Fails unless the log of a process has a block of text for each of these operations.
+pub(crate) fn check_text(text: &str, operations: &[&str]) -> Result<(), String> {
+    let lacks = |operation: &&&str| {
+        // Its first line, which names it, and its last.
+        let number = text.lines().find_map(|line| {
+            let (_, block) = line.split_once("Trace[")?;
+            let (number, first) = block.split_once("]: ")?;
+            first.starts_with(&format!("{operation:?} ")).then_some(number)
+        });
+        let ends = |number| text.lines().any(|line| is_end(line, number));
+        !number.is_some_and(ends)
+    };
+    match operations.iter().find(lacks) {
+        Some(operation) => Err(format!("the text of {operation:?} is missing in {text:?}")),
+        None => Ok(()),
+    }
+}
+
+fn is_end(line: &str, number: &str) -> bool {
+    line.strip_prefix("Trace[")
+        .and_then(|line| line.strip_prefix(number))
+        .is_some_and(|line| line.starts_with("]: [") && line.ends_with("] END"))
 }
 
 /// Sends the requests, from a client that knows nothing of tracing, like curl.

@@ -35,8 +35,8 @@ pub(super) fn summary(summary: &Summary) -> String {
     for operation in summary.slowest() {
         let start = Timestamp::try_from(operation.start()).unwrap_or_default();
         let took = import::short(operation.duration());
-        let _ =
-            write!(out, "\n{took:>12}  {start:.3}  {}  {}", operation.trace_id(), operation.name());
+        let name = import::Printable(operation.name());
+        let _ = write!(out, "\n{took:>12}  {start:.3}  {}  {name}", operation.trace_id());
     }
     out
 }

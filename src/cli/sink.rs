@@ -12,13 +12,15 @@ use crate::config::TracingConfig;
 use crate::config::env::EnvSettings;
 use crate::config::settings::Settings;
 use crate::export::StdoutExporter;
-use crate::export::otlp::{Delivered, OtlpExporter};
+use crate::export::otlp::{Delivered, Failure, OtlpExporter, Retry};
 use crate::export::worker::{self, OwnRuntime};
 use crate::import;
 
 /// How many spans one request to a collector has at most.
 const BATCH: usize = 512;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// A collector that asks for a longer pause is not waited for.
+const LONGEST_DELAY: Duration = Duration::from_secs(60);
 
 /// Takes the spans of whole blocks.
 pub(super) enum Sink {
@@ -181,9 +183,9 @@ impl ExporterSink {
                     .runtime
                     .block_on(exporter.export(batch.to_vec()))
                     .map(|()| Delivered::default())
-                    .map_err(|error| error.to_string()),
+                    .map_err(|error| Failure { problem: error.to_string(), retry: Retry::No }),
             };
-            let error = match sent {
+            let failure = match sent {
                 Ok(Delivered { rejected, message }) => {
                     self.delivered += batch.len() as u64;
                     if rejected > 0 {
@@ -192,23 +194,33 @@ impl ExporterSink {
                     }
                     return Ok(());
                 }
-                Err(error) => error,
+                Err(failure) => failure,
             };
             if let Some(error) =
                 self.write_error.lock().unwrap_or_else(PoisonError::into_inner).take()
             {
                 return Err(error);
             }
-            if left == 0 {
+            let delay = delay(failure.retry).filter(|_| left > 0);
+            let Some(delay) = delay else {
                 let (spans, before) = (batch.len() + self.batch.len(), self.delivered);
                 return Err(io::Error::other(format!(
-                    "{spans} spans could not be delivered, after {before} that were: {error}"
+                    "{spans} spans could not be delivered, after {before} that were: {failure}"
                 )));
-            }
+            };
             left -= 1;
-            std::thread::sleep(pause);
+            std::thread::sleep(delay.max(pause));
             pause *= 2;
         }
+    }
+}
+
+/// How long to wait at least before the batch is sent again; `None` where that would be in vain.
+fn delay(retry: Retry) -> Option<Duration> {
+    match retry {
+        Retry::No => None,
+        Retry::Now | Retry::Soon => Some(Duration::ZERO),
+        Retry::After(delay) => (delay <= LONGEST_DELAY).then_some(delay),
     }
 }
 

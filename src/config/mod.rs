@@ -88,6 +88,8 @@ pub use self::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TracingConfig {
     collector: Option<Collector>,
+    #[cfg(feature = "log")]
+    has_log_records: bool,
     prints_without_collector: bool,
     sampling_rate_per_million: Option<u32>,
     service_name: Option<String>,
@@ -200,6 +202,25 @@ impl TracingConfig {
     pub fn with_stdout_without_collector(mut self) -> Self {
         self.prints_without_collector = true;
         self
+    }
+
+    /// Has [`init`](crate::init()) make records of the `log` crate events of the spans that they are
+    /// made in, with their own target, file and line. `RUST_LOG` filters them as it does others.
+    ///
+    /// For that it becomes the `log` crate's logger, of which a process has one. If the application
+    /// has set one by then, that stays, nothing fails, and a warning says so on standard error; one
+    /// that is set later is refused, which some loggers answer with a panic. So this is not done
+    /// unless asked for.
+    #[cfg(feature = "log")]
+    #[must_use]
+    pub fn with_log_records(mut self) -> Self {
+        self.has_log_records = true;
+        self
+    }
+
+    #[cfg(feature = "log")]
+    pub(crate) fn has_log_records(&self) -> bool {
+        self.has_log_records
     }
 
     /// The name set by [`with_service_name`](Self::with_service_name).

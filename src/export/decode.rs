@@ -10,7 +10,8 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use tracing::{Level, Metadata};
 
 use crate::export::callsite::{Callsite, Field, MetadataAttributes, key};
-use crate::export::chunk::{Chunk, SpanRecord};
+use crate::export::chunk::Chunk;
+use crate::export::closed_span::ClosedSpan;
 use crate::layer::encoding::{Record, Recorded, StatusCode, records};
 use crate::layer::{Body, Calibration, Engine, Limits};
 use crate::propagation::RawTraceState;
@@ -101,21 +102,12 @@ impl Decoder {
         calibration: Calibration,
         out: &mut Vec<SpanData>,
     ) {
-        let (mut bytes, mut events) = (0, 0);
-        for record in chunk.spans.drain(..) {
-            let own_bytes = &chunk.bytes[bytes..bytes + record.bytes as usize];
-            let own_events = &chunk.events[events..events + record.events as usize];
-            bytes += own_bytes.len();
-            events += own_events.len();
-            out.push(self.span(record, own_bytes, own_events, calibration));
-        }
+        out.extend(chunk.drain().map(|closed| self.span(closed, calibration)));
     }
 
     pub(super) fn span(
         &mut self,
-        mut record: SpanRecord,
-        bytes: &[u8],
-        events: &[&'static Metadata<'static>],
+        ClosedSpan { mut record, bytes, events }: ClosedSpan<'_>,
         calibration: Calibration,
     ) -> SpanData {
         let limits = self.engine.limits;

@@ -8,12 +8,17 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
-/// [`SpanExporter`] returns an opaque future, so it cannot be a trait object itself.
+use crate::export::sink::Outcome;
+
+/// An export that is under way, on the exporter's own thread.
+pub(crate) type Exporting<'a> = Pin<Box<dyn Future<Output = Outcome> + 'a>>;
+
+/// [`SpanExporter`] returns an opaque future, so it cannot be a trait object itself; nor does it
+/// know of haste, or of batches that were taken in part.
 pub(crate) trait DynExporter: fmt::Debug + Send + Sync {
-    fn export(
-        &self,
-        batch: Vec<SpanData>,
-    ) -> Pin<Box<dyn Future<Output = OTelSdkResult> + Send + '_>>;
+    /// With `is_urgent` a failure is not followed by another try.
+    fn export<'a>(&'a self, batch: Vec<SpanData>, is_urgent: &'a dyn Fn() -> bool)
+    -> Exporting<'a>;
     fn force_flush(&self) -> OTelSdkResult;
     /// Without a timeout: exporters have one of the trait's two methods or the other, and this one
     /// reaches both. Who waits for it has a timeout already.
@@ -22,11 +27,13 @@ pub(crate) trait DynExporter: fmt::Debug + Send + Sync {
 }
 
 impl<E: SpanExporter> DynExporter for E {
-    fn export(
-        &self,
-        batch: Vec<SpanData>,
-    ) -> Pin<Box<dyn Future<Output = OTelSdkResult> + Send + '_>> {
-        Box::pin(SpanExporter::export(self, batch))
+    fn export<'a>(&'a self, batch: Vec<SpanData>, _: &'a dyn Fn() -> bool) -> Exporting<'a> {
+        Box::pin(async move {
+            match SpanExporter::export(self, batch).await {
+                Ok(()) => Outcome::Delivered,
+                Err(error) => Outcome::Failed(error.to_string()),
+            }
+        })
     }
 
     fn force_flush(&self) -> OTelSdkResult {

@@ -2,6 +2,7 @@
 
 mod callsite;
 pub(crate) mod chunk;
+mod closed_span;
 pub(crate) mod decode;
 pub(crate) mod exporter;
 pub(crate) mod fan_out;
@@ -12,6 +13,7 @@ pub(crate) mod queue;
 pub(crate) mod sink;
 pub(crate) mod stats;
 mod stdout;
+mod sync;
 pub(crate) mod worker;
 
 pub(crate) use self::callsite::MetadataAttributes;

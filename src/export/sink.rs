@@ -73,16 +73,54 @@ pub(crate) struct Exported {
 pub(crate) enum Outcome {
     Delivered,
     /// All but so many spans were, and what the receiver says of them.
-    #[cfg_attr(
-        not(any(feature = "otlp-grpc", feature = "otlp-http")),
-        expect(dead_code, reason = "only OTLP has it")
-    )]
     Partly {
         rejected: usize,
         message: String,
     },
     Failed(String),
     NoExporter,
+}
+
+impl Outcome {
+    pub(crate) fn panicked() -> Self {
+        Self::Failed("the exporter panicked".to_owned())
+    }
+
+    /// No more is rejected than there was.
+    fn within(self, spans: usize) -> Self {
+        match self {
+            Self::Partly { rejected, message } => {
+                Self::Partly { rejected: rejected.min(spans), message }
+            }
+            other => other,
+        }
+    }
+
+    /// Of a batch that went two ways, where what one of them did not take counts as lost. Which
+    /// spans a receiver rejects it does not say, so those of two are taken for others.
+    pub(crate) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Failed(first), Self::Failed(second)) => Self::Failed(joined(first, &second)),
+            (failed @ Self::Failed(_), _) | (_, failed @ Self::Failed(_)) => failed,
+            (
+                Self::Partly { rejected, message },
+                Self::Partly { rejected: more, message: other },
+            ) => Self::Partly {
+                rejected: rejected.saturating_add(more),
+                message: joined(message, &other),
+            },
+            (partly @ Self::Partly { .. }, _) | (_, partly @ Self::Partly { .. }) => partly,
+            (Self::NoExporter, other) => other,
+            (Self::Delivered, _) => Self::Delivered,
+        }
+    }
+}
+
+fn joined(first: String, second: &str) -> String {
+    if first.is_empty() || second.is_empty() || first == second {
+        return if first.is_empty() { second.to_owned() } else { first };
+    }
+    format!("{first}; {second}")
 }
 
 impl Sink {
@@ -120,10 +158,6 @@ impl Sink {
         max_spans: usize,
         all: bool,
         timeout: Duration,
-        #[cfg_attr(
-            not(any(feature = "otlp-grpc", feature = "otlp-http")),
-            expect(unused_variables, reason = "only OTLP tries again")
-        )]
         is_urgent: impl Fn() -> bool,
     ) -> Option<Exported> {
         match self {
@@ -138,25 +172,16 @@ impl Sink {
                 let rest = waiting.split_off(max_spans.min(waiting.len()));
                 let batch = std::mem::replace(waiting, rest);
                 let spans = batch.len();
-                let outcome = run(runtime, timeout, async || match exporter.export(batch).await {
-                    Ok(()) => Outcome::Delivered,
-                    Err(error) => Outcome::Failed(error.to_string()),
-                });
+                let exporting = async || exporter.export(batch, &is_urgent).await;
+                let outcome = run(runtime, timeout, exporting).within(spans);
                 Some(Exported { spans, outcome })
             }
             #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
             Self::Otlp { exporter, waiting, .. } => {
                 let batch = waiting.take_batch(max_spans, MAX_REQUEST, all)?;
                 let spans = batch.len();
-                let outcome =
-                    run(runtime, timeout, async || match exporter.send(&batch, is_urgent).await {
-                        Ok(delivered) if delivered.is_whole() => Outcome::Delivered,
-                        Ok(delivered) => Outcome::Partly {
-                            rejected: delivered.rejected.min(spans),
-                            message: delivered.message,
-                        },
-                        Err(problem) => Outcome::Failed(problem),
-                    });
+                let sending = async || exporter.send(&batch, is_urgent).await.into();
+                let outcome = run(runtime, timeout, sending).within(spans);
                 Some(Exported { spans, outcome })
             }
         }
@@ -186,6 +211,6 @@ fn run(runtime: &Runtime, timeout: Duration, export: impl AsyncFnOnce() -> Outco
         Ok(Err(_)) => {
             Outcome::Failed(format!("no answer within the export timeout of {timeout:?}"))
         }
-        Err(_) => Outcome::Failed("the exporter panicked".to_owned()),
+        Err(_) => Outcome::panicked(),
     }
 }

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use super::block::{Assembler, Found, Place, excerpt};
 use super::line::{self, Line};
+use super::marker::{self, Marked};
 use super::problem::{Problem, ProblemKind};
 use super::scan::Handler;
 use super::text::Nanos;
 use super::time::HeaderTime;
-use super::unwrap::{self, Marked, Record};
+use super::unwrap::{self, Record};
 
 /// One file.
 pub(super) struct Feed<'a> {
@@ -89,10 +90,11 @@ impl<'a> Feed<'a> {
         self.assembler.problems.push(Problem::new(kind, place, message));
     }
 
-    fn record(&mut self, place: Place, record: Record<'_>) {
+    fn record(&mut self, place: Place, mut record: Record<'_>) {
         let stream = record.stream;
+        self.others(&place, stream, record.at, std::mem::take(&mut record.others));
         let is_part = record.is_partial || self.parts.contains_key(&stream);
-        if record.is_broken && !is_part && unwrap::find_marker(&record.text).is_some() {
+        if record.is_broken && !is_part && marker::is_likely(&record.text) {
             self.report(ProblemKind::Damaged, &place, not_json(&record.text));
             return;
         }
@@ -122,21 +124,41 @@ impl<'a> Feed<'a> {
             self.report(ProblemKind::Limit, &part.place, message);
         }
         // What was put together may be JSON in its turn.
-        let whole = unwrap::unwrap(&part.text);
-        if whole.is_broken && unwrap::find_marker(&whole.text).is_some() {
+        let mut whole = unwrap::unwrap(&part.text);
+        let at = whole.at.or(part.at);
+        self.others(&part.place, stream, at, std::mem::take(&mut whole.others));
+        if whole.is_broken && marker::is_likely(&whole.text) {
             self.report(ProblemKind::Damaged, &part.place, not_json(&whole.text));
             return;
         }
-        self.lines(&part.place, stream, &whole.text, whole.at.or(part.at));
+        self.lines(&part.place, stream, &whole.text, at);
+    }
+
+    /// What a record has under other keys than the usual one, as if others had written it.
+    fn others(
+        &mut self,
+        place: &Place,
+        stream: u64,
+        at: Option<Nanos>,
+        others: Vec<(String, String)>,
+    ) {
+        for (key, text) in others {
+            let inner = unwrap::unwrap(&text);
+            let (stream, at) = (with_tag(stream, &key), inner.at.or(at));
+            self.record(place.clone(), Record { stream, at, ..inner });
+        }
     }
 
     /// The lines of one record.
     fn lines(&mut self, place: &Place, stream: u64, text: &str, at: Option<Nanos>) {
-        let unquoted = unwrap::unquote(text);
+        let unquoted = marker::unquote(text);
         for line in unquoted.as_deref().unwrap_or(text).split('\n') {
-            match unwrap::find_marker(line) {
-                Some(marked) => self.marked(place, stream, marked, at),
-                None => self.unmarked(place, stream, line),
+            if let Some(marked) = marker::find(line) {
+                self.marked(place, stream, marked, at);
+            } else if let Some((kind, message)) = marker::unusable(line) {
+                self.report(kind, place, message);
+            } else {
+                self.unmarked(place, stream, line);
             }
         }
     }

@@ -10,8 +10,6 @@
 //! The last is still current; nested traces came with it. Until 2021 its times of day had zeros for
 //! seconds.
 
-use jiff::civil::DateTime;
-
 use super::text::{self, MILLISECOND, Nanos};
 use super::time::{self, TimeOfDay};
 
@@ -50,8 +48,8 @@ pub(super) enum Format {
 pub(super) enum Start {
     /// With a zone.
     At(Nanos),
-    /// Without.
-    Local(DateTime),
+    /// Without: as if the clocks showed UTC.
+    Local(Nanos),
     /// It cannot be read; the log's own header may say when the text was written.
     Unknown,
 }
@@ -116,21 +114,21 @@ fn first(text: &str) -> Option<First> {
         Some((fields, start)) => (fields, start),
         None => (rest, ""),
     };
-    let (start, format) = if let Some(time) = start_text.strip_prefix("started: ") {
-        (time::go_string(time).map(Start::At), Format::Elapsed)
+    // Whether these parentheses are the start's, be it within the years that can be told or not;
+    // what is in others may belong to the fields.
+    let (start, is_start, format) = if let Some(time) = start_text.strip_prefix("started: ") {
+        (time::go_string(time).map(Start::At), true, Format::Elapsed)
     } else if let Some(time) = start_text.strip_prefix("started ") {
-        (time::go_string(time).map(Start::At), Format::Bare)
+        (time::go_string(time).map(Start::At), true, Format::Bare)
     } else {
-        (time::date_and_clock(start_text).map(Start::Local), Format::Clock)
+        let local = time::date_and_clock(start_text);
+        (local.and_then(time::as_if_utc).map(Start::Local), local.is_some(), Format::Clock)
     };
     if total.is_none() && (format != Format::Bare || start.is_none()) {
         return None;
     }
-    let (fields, start) = match start {
-        Some(start) => (fields, start),
-        // What is in the parentheses may belong to the fields.
-        None => (rest, Start::Unknown),
-    };
+    let start = start.unwrap_or(Start::Unknown);
+    let fields = if is_start { fields } else { rest };
     let fields = fields.strip_prefix(' ').unwrap_or(fields);
     Some(First {
         name,
@@ -181,7 +179,7 @@ fn clock(text: &str) -> Option<Item> {
     let kind = ItemKind::Clock {
         is_nested,
         indent,
-        took: took.checked_mul(MILLISECOND)?,
+        took: took.checked_mul(MILLISECOND).filter(|took| took.abs() < text::LONGEST)?,
         at: TimeOfDay::parse(at)?,
         is_unfinished,
         closes,
@@ -233,12 +231,19 @@ mod tests {
         assert_eq!((clock.name.as_str(), clock.fields.as_str()), ("he said \"hi\"\n", "k:a,b:c d"));
         assert_eq!(clock.total, Some(61_001 * MILLISECOND));
         assert_eq!(clock.format, Format::Clock);
-        assert!(
-            matches!(clock.start, Start::Local(at) if at.to_string() == "2025-11-22T07:30:00.123")
-        );
+        assert_eq!(clock.start, Start::Local(1_763_796_600_123 * MILLISECOND));
 
         let odd = first_of(r#""x" k:v (whenever) (total time: 5ms):"#);
         assert_eq!((odd.fields.as_str(), odd.start), ("k:v (whenever)", Start::Unknown));
+
+        // Nanoseconds since 1970 do not go so far: not any other moment instead.
+        for text in [
+            r#""x" k:v (22-Nov-9999 07:30:00.123) (total time: 5ms):"#,
+            r#""x" k:v (started: 9999-10-14 02:45:02 +0000 UTC) (total time: 5ms):"#,
+        ] {
+            let late = first_of(text);
+            assert_eq!((late.fields.as_str(), late.start), ("k:v", Start::Unknown), "{text}");
+        }
     }
 
     #[test]
@@ -287,6 +292,8 @@ mod tests {
             "---\"x\" 5ms",
             "---\"x\" 5s (07:30:00.143)",
             "---\"x\" 5ms (7:30)",
+            "---\"x\" 999999999999ms (07:30:00.143)",
+            "---\"x\" -9223372036854ms (07:30:00.143)",
             "--\"x\" 5ms (07:30:00.143)",
         ] {
             assert_eq!(parse(text), None, "{text}");

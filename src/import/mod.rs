@@ -60,11 +60,16 @@
 mod block;
 mod feed;
 mod ids;
+mod json;
 mod line;
+mod marker;
+mod options;
+mod printable;
 mod problem;
 #[cfg(test)]
 mod property_tests;
 mod rebuild;
+mod recent;
 mod scan;
 mod shape;
 mod start;
@@ -74,75 +79,25 @@ mod time;
 mod tree;
 mod unwrap;
 
-use std::collections::{HashSet, VecDeque};
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use opentelemetry::{SpanId, TraceId};
 use opentelemetry_sdk::trace::SpanData;
 
 use self::block::{Assembler, Block, Place};
 use self::feed::Feed;
+pub(crate) use self::printable::{Printable, PrintableLines};
+use self::recent::Recent;
 use self::scan::Stopped;
 use self::start::{Found, Starts};
 pub(crate) use self::tree::short;
 pub use self::{
+    options::Options,
     problem::{Problem, ProblemKind},
     summary::{SlowOperation, Summary},
     time::{TimeZone, TimeZoneError},
     tree::tree,
 };
-
-/// How logs are read.
-#[derive(Clone, Debug)]
-pub struct Options {
-    time_zone: Option<TimeZone>,
-    year: Option<i16>,
-    max_open_blocks: usize,
-    slowest: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { time_zone: None, year: None, max_open_blocks: 1_024, slowest: 10 }
-    }
-}
-
-impl Options {
-    /// The zone of times that are printed without one.
-    ///
-    /// By default it is worked out from what wraps a block, to the quarter of an hour: container
-    /// runtimes, journald's JSON and JSON loggers note the moment. Where nothing does, UTC is
-    /// assumed, and [`Summary::assumed_utc`] counts it.
-    #[must_use]
-    pub fn with_time_zone(mut self, zone: TimeZone) -> Self {
-        self.time_zone = Some(zone);
-        self
-    }
-
-    /// The year of klog's headers, which have none. Needed only for blocks whose own time cannot be
-    /// read, in logs whose wrapping has no time either.
-    #[must_use]
-    pub fn with_year(mut self, year: i16) -> Self {
-        self.year = Some(year);
-        self
-    }
-
-    /// How many blocks may be unfinished at once before the oldest is taken as it is. At least one;
-    /// by default 1,024. All together they may also hold no more than 64 MiB.
-    #[must_use]
-    pub fn with_max_open_blocks(mut self, blocks: usize) -> Self {
-        self.max_open_blocks = blocks;
-        self
-    }
-
-    /// How many operations [`Summary::slowest`] lists; by default ten.
-    #[must_use]
-    pub fn with_slowest(mut self, operations: usize) -> Self {
-        self.slowest = operations;
-        self
-    }
-}
 
 /// Who is given what an importer finds. An error ends the import.
 pub trait Receiver {
@@ -315,30 +270,5 @@ impl Output {
     fn problem(&mut self, problem: &Problem, receiver: &mut dyn Receiver) -> io::Result<()> {
         *self.summary.problems.entry(problem.kind()).or_default() += 1;
         receiver.problem(problem)
-    }
-}
-
-/// The blocks that were imported last, to tell those that are there twice. A limited number: ids do
-/// not change, so that one which is sent twice does no harm.
-#[derive(Debug, Default)]
-struct Recent {
-    order: VecDeque<(TraceId, SpanId)>,
-    set: HashSet<(TraceId, SpanId)>,
-}
-
-const MAX_RECENT: usize = 1 << 16;
-
-impl Recent {
-    fn insert(&mut self, ids: (TraceId, SpanId)) -> bool {
-        if !self.set.insert(ids) {
-            return false;
-        }
-        self.order.push_back(ids);
-        if self.order.len() > MAX_RECENT
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.set.remove(&oldest);
-        }
-        true
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::block::Place;
+use super::printable::Printable;
 
 /// Something in a log that could not be imported, or not whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,12 +52,13 @@ impl Problem {
     }
 }
 
-/// `file:line: what is wrong`.
+/// `file:line: what is wrong`, without what a terminal would obey.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (file, message) = (Printable(&self.file), Printable(&self.message));
         match self.line {
-            0 => write!(f, "{}: {}", self.file, self.message),
-            line => write!(f, "{}:{line}: {}", self.file, self.message),
+            0 => write!(f, "{file}: {message}"),
+            line => write!(f, "{file}:{line}: {message}"),
         }
     }
 }

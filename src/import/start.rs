@@ -30,7 +30,7 @@ impl Starts {
         let total = rebuild::total(block, first);
         let local = match first.start {
             Start::At(at) => return exact(at),
-            Start::Local(at) => time::as_if_utc(at),
+            Start::Local(at) => at,
             Start::Unknown => match (written(block, options), block.logged_at) {
                 (Some(written), _) => written.saturating_sub(total),
                 (None, Some(at)) => {
@@ -46,15 +46,16 @@ impl Starts {
         };
         let shift = missing_seconds(block, first, local.saturating_add(total));
         let is_estimated = shift > 0 || first.start == Start::Unknown;
-        let local = local + shift;
+        let local = local.saturating_add(shift);
         let start = |offset| RootStart { local, offset, is_estimated };
         if let Some(zone) = &options.time_zone {
             return Found::Start(start(zone.offset(time::to_local(local))));
         }
         // klog's header is the time of writing; without one, that is shortly after the end.
-        let written = block.header.and_then(|header| header.near(local)).map(time::as_if_utc);
-        let inferred =
-            block.logged_at.and_then(|at| time::infer_offset(written.unwrap_or(local + total), at));
+        let written = block.header.and_then(|header| header.near(local));
+        let inferred = block.logged_at.and_then(|at| {
+            time::infer_offset(written.unwrap_or_else(|| local.saturating_add(total)), at)
+        });
         if let Some(offset) = inferred {
             self.offset = Some((Arc::clone(&block.place.file), offset));
         }
@@ -72,12 +73,11 @@ fn exact(at: Nanos) -> Found {
 /// When the block was written, on the clocks of its log: klog's header, and the year from elsewhere.
 fn written(block: &Block, options: &Options) -> Option<Nanos> {
     let header = block.header?;
-    let at = match (block.logged_at, options.year) {
+    match (block.logged_at, options.year) {
         (Some(at), _) => header.near(at),
         (None, Some(year)) => header.in_year(year),
         (None, None) => None,
-    };
-    at.map(time::as_if_utc)
+    }
 }
 
 /// For a few months of 2020 the seconds of the start were printed as zero, too. The header then
@@ -85,13 +85,13 @@ fn written(block: &Block, options: &Options) -> Option<Nanos> {
 fn missing_seconds(block: &Block, first: &First, end: Nanos) -> Nanos {
     let Start::Local(start) = first.start else { return 0 };
     let has_zeros = first.format == Format::Clock
-        && start.second() == 0
+        && start.rem_euclid(60 * SECOND) < SECOND
         && !block.items.is_empty()
         && block
             .items
             .iter()
             .all(|item| matches!(item.kind, ItemKind::Clock { at, .. } if at.has_zero_seconds()));
-    let written = block.header.and_then(|header| header.near(end)).map(time::as_if_utc);
+    let written = block.header.and_then(|header| header.near(end));
     let Some(written) = written.filter(|_| has_zeros) else { return 0 };
     let seconds = (written - end + 5 * MILLISECOND).div_euclid(SECOND);
     if (1..60).contains(&seconds) { seconds * SECOND } else { 0 }

@@ -78,7 +78,8 @@ pub(super) fn duration(text: &str) -> Option<Nanos> {
             "h" => 3_600_000_000_000,
             _ => return None,
         };
-        nanos = nanos.checked_add(scaled(number, scale)?).filter(|nanos| *nanos < LONGEST)?;
+        nanos =
+            nanos.checked_add(scaled(number, scale)?).filter(|nanos| *nanos < LONGEST.into())?;
         rest = &unit[unit_end..];
     }
     let nanos = Nanos::try_from(nanos).ok()?;
@@ -90,7 +91,7 @@ pub(super) fn duration(text: &str) -> Option<Nanos> {
 }
 
 /// Ten years: no operation took so long, and sums of such times stay in range.
-const LONGEST: i128 = 10 * 366 * 24 * 3_600_000_000_000;
+pub(super) const LONGEST: Nanos = 10 * 366 * 24 * 3_600 * SECOND;
 
 /// A decimal number times `scale`, without a detour over floating point.
 fn scaled(number: &str, scale: i128) -> Option<i128> {

@@ -121,22 +121,19 @@ impl TimeOfDay {
     }
 }
 
-/// A local moment as if the clocks showed UTC.
-pub(super) fn as_if_utc(local: DateTime) -> Nanos {
-    match Offset::UTC.to_timestamp(local) {
-        Ok(timestamp) => nanos(timestamp),
-        Err(_) => 0,
-    }
+/// A local moment as if the clocks showed UTC; none before the year 1700 or after 2240. Nanoseconds
+/// go a little further, so that moments around one are in range, too.
+pub(super) fn as_if_utc(local: DateTime) -> Option<Nanos> {
+    (1700..=2240).contains(&local.year()).then_some(())?;
+    let timestamp = Offset::UTC.to_timestamp(local).ok()?;
+    Nanos::try_from(timestamp.as_nanosecond()).ok()
 }
 
 /// The reverse of [`as_if_utc`].
 pub(super) fn to_local(at: Nanos) -> DateTime {
+    // Any number of nanoseconds is within the years that jiff knows.
     let timestamp = Timestamp::from_nanosecond(at.into()).unwrap_or(Timestamp::UNIX_EPOCH);
     Offset::UTC.to_datetime(timestamp)
-}
-
-fn nanos(timestamp: Timestamp) -> Nanos {
-    Nanos::try_from(timestamp.as_nanosecond()).unwrap_or(0)
 }
 
 fn since_midnight(time: Time) -> Nanos {
@@ -211,9 +208,9 @@ fn absolute(date: &str, time: &str, zone: &str) -> Option<Nanos> {
     let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
     let date =
         Date::new(year.try_into().ok()?, month.try_into().ok()?, day.try_into().ok()?).ok()?;
-    let local = as_if_utc(DateTime::from_parts(date, clock(&time.replace(',', "."))?));
+    let local = as_if_utc(DateTime::from_parts(date, clock(&time.replace(',', "."))?))?;
     let offset = if zone == "Z" { 0 } else { offset(zone)? };
-    Some(local - Nanos::from(offset) * SECOND)
+    local.checked_sub(Nanos::from(offset) * SECOND)
 }
 
 /// Reads `+0200`, `+02:00` or `+02`, in seconds.
@@ -250,16 +247,18 @@ impl HeaderTime {
         Some(Self { month, day, time: clock(time)? })
     }
 
-    pub(super) fn in_year(self, year: i16) -> Option<DateTime> {
-        Some(DateTime::from_parts(Date::new(year, self.month, self.day).ok()?, self.time))
+    /// Both this and [`near`](Self::near) are as if the clocks showed UTC.
+    pub(super) fn in_year(self, year: i16) -> Option<Nanos> {
+        let date = Date::new(year, self.month, self.day).ok()?;
+        as_if_utc(DateTime::from_parts(date, self.time))
     }
 
     /// The one nearest to `local`.
-    pub(super) fn near(self, local: Nanos) -> Option<DateTime> {
+    pub(super) fn near(self, local: Nanos) -> Option<Nanos> {
         let year = to_local(local).year();
         (year - 1..=year + 1)
             .filter_map(|year| self.in_year(year))
-            .min_by_key(|at| (as_if_utc(*at) - local).abs())
+            .min_by_key(|at| at.abs_diff(local))
     }
 }
 
@@ -313,7 +312,15 @@ mod tests {
             assert_eq!(rfc3339(text), Some(expected), "{text}");
         }
         assert_eq!(rfc3339("1970-01-01T00:00:01Z"), Some(SECOND));
-        for text in ["", "2019-10-14", "2019-13-14T02:45:02Z", "2019-10-14T02:45Z", "x 1 2 3"] {
+        for text in [
+            "",
+            "2019-10-14",
+            "2019-13-14T02:45:02Z",
+            "2019-10-14T02:45Z",
+            "x 1 2 3",
+            "9999-10-14T02:45:02Z",
+            "9999-10-14 02:45:02 +0000 UTC",
+        ] {
             assert_eq!((rfc3339(text), go_string(text)), (None, None), "{text}");
         }
     }
@@ -342,8 +349,9 @@ mod tests {
     #[test]
     fn the_header_has_no_year() {
         let header = HeaderTime::parse("0101", "00:00:01.000000").unwrap();
-        let last_second = date_and_clock("31-Dec-2021 23:59:59.900").unwrap();
-        assert_eq!(header.near(as_if_utc(last_second)).unwrap().year(), 2022);
+        let last_second = as_if_utc(date_and_clock("31-Dec-2021 23:59:59.900").unwrap()).unwrap();
+        assert_eq!(to_local(header.near(last_second).unwrap()).year(), 2022);
+        assert_eq!((header.near(Nanos::MIN), header.near(Nanos::MAX)), (None, None));
         assert!(HeaderTime::parse("1301", "00:00:01").is_none());
         assert!(HeaderTime::parse("0101", "00:00").is_none());
     }

@@ -9,9 +9,11 @@ use opentelemetry::trace::Event;
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::trace::SpanData;
 
+use super::printable::Printable;
+
 /// Prints the spans of one block, as a [`Receiver`](super::Receiver) is given them: one line a span
 /// with its start or its distance from its root's, and its duration; children and events (`*`)
-/// indented and in the order of time.
+/// indented and in the order of time. What a terminal would obey is escaped.
 ///
 /// ```text
 /// 2021-11-23T11:36:52.195Z List 576ms {url="/api"}
@@ -32,7 +34,8 @@ pub fn tree(spans: &[SpanData]) -> String {
         out.extend(std::iter::repeat_n("  ", depth.min(MAX_INDENT)));
         match line {
             Line::Event(event) => {
-                let _ = write!(out, "* {} {}", offset(root, event.timestamp), event.name);
+                let _ =
+                    write!(out, "* {} {}", offset(root, event.timestamp), Printable(&event.name));
                 attributes(&mut out, &event.attributes);
             }
             Line::Span(at) => {
@@ -40,7 +43,7 @@ pub fn tree(spans: &[SpanData]) -> String {
                 let start =
                     if at == 0 { date(span.start_time) } else { offset(root, span.start_time) };
                 let took = span.end_time.duration_since(span.start_time).unwrap_or_default();
-                let _ = write!(out, "{start} {} {}", span.name, short(took));
+                let _ = write!(out, "{start} {} {}", Printable(&span.name), short(took));
                 attributes(&mut out, &span.attributes);
                 let spans_inside =
                     children[at].iter().map(|child| (spans[*child].start_time, Line::Span(*child)));
@@ -92,9 +95,10 @@ fn attributes(out: &mut String, attributes: &[KeyValue]) {
     for attribute in attributes {
         out.push_str(separator);
         separator = ", ";
+        let _ = write!(out, "{}=", Printable(attribute.key.as_str()));
         let _ = match &attribute.value {
-            Value::String(text) => write!(out, "{}={:?}", attribute.key, text.as_str()),
-            value => write!(out, "{}={value}", attribute.key),
+            Value::String(text) => write!(out, "{:?}", text.as_str()),
+            value => write!(out, "{}", Printable(&value.to_string())),
         };
     }
     if separator != " {" {

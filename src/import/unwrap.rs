@@ -3,10 +3,9 @@
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use serde_json::{Map, Value};
-
-use super::text::{self, Nanos};
-use super::time::{self, HeaderTime};
+use super::json::json;
+use super::text::Nanos;
+use super::time;
 
 /// What was logged, without its wrappings.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +20,8 @@ pub(super) struct Record<'a> {
     pub(super) is_partial: bool,
     /// It looks like JSON and is not.
     pub(super) is_broken: bool,
+    /// More texts in which a block may be, each with its key.
+    pub(super) others: Vec<(String, String)>,
 }
 
 /// JSON in a runtime's line in journald's is three.
@@ -34,6 +35,7 @@ pub(super) fn unwrap(line: &str) -> Record<'_> {
         stream: 0,
         is_partial: false,
         is_broken: false,
+        others: Vec::new(),
     };
     for _ in 0..MAX_WRAPPINGS {
         let layer = match &record.text {
@@ -48,6 +50,7 @@ pub(super) fn unwrap(line: &str) -> Record<'_> {
             layer.source.hash(&mut stream);
         }
         record.text = layer.text;
+        record.others.extend(layer.others);
         // Half of a JSON object is none yet.
         if layer.is_broken || layer.is_partial {
             break;
@@ -58,18 +61,19 @@ pub(super) fn unwrap(line: &str) -> Record<'_> {
 }
 
 /// One wrapping and what is in it.
-struct Layer<'a> {
-    text: Cow<'a, str>,
-    at: Option<Nanos>,
-    source: Cow<'a, str>,
-    is_partial: bool,
-    is_broken: bool,
+pub(super) struct Layer<'a> {
+    pub(super) text: Cow<'a, str>,
+    pub(super) at: Option<Nanos>,
+    pub(super) source: Cow<'a, str>,
+    pub(super) is_partial: bool,
+    pub(super) is_broken: bool,
+    pub(super) others: Vec<(String, String)>,
 }
 
 impl<'a> Layer<'a> {
-    fn of(text: &'a str, at: Option<Nanos>, source: &'a str) -> Self {
+    pub(super) fn of(text: &'a str, at: Option<Nanos>, source: &'a str) -> Self {
         let (text, source) = (Cow::Borrowed(text), Cow::Borrowed(source));
-        Self { text, at, source, is_partial: false, is_broken: false }
+        Self { text, at, source, is_partial: false, is_broken: false, others: Vec::new() }
     }
 
     fn into_owned(self) -> Layer<'static> {
@@ -79,6 +83,7 @@ impl<'a> Layer<'a> {
             at: self.at,
             is_partial: self.is_partial,
             is_broken: self.is_broken,
+            others: self.others,
         }
     }
 }
@@ -137,135 +142,6 @@ fn host_and_unit(text: &str) -> Option<(&str, &str)> {
     (is_word(host) && is_word(unit)).then(|| (&text[..host.len() + 1 + unit.len()], message))
 }
 
-/// Keys under which loggers and collectors put the text, in the order of preference.
-const TEXT_KEYS: [&str; 8] =
-    ["log", "msg", "message", "MESSAGE", "textPayload", "body", "line", "_raw"];
-const TIME_KEYS: [&str; 5] = ["time", "ts", "timestamp", "@timestamp", "__REALTIME_TIMESTAMP"];
-const SOURCE_KEYS: [&str; 5] =
-    ["stream", "_HOSTNAME", "SYSLOG_IDENTIFIER", "_SYSTEMD_UNIT", "_PID"];
-
-fn json(text: &str) -> Layer<'_> {
-    let broken = || Layer { is_broken: true, ..Layer::of(text, None, "") };
-    let Ok(Value::Object(object)) = serde_json::from_str::<Value>(text) else { return broken() };
-    // Some collectors keep the record one level further down.
-    let nested = object.values().filter_map(Value::as_object);
-    let found =
-        std::iter::once(&object).chain(nested).find_map(|object| Some((object, message(object)?)));
-    let Some((inner, message)) = found else {
-        return Layer::of("", None, "");
-    };
-    let at = [inner, &object]
-        .into_iter()
-        .find_map(|object| TIME_KEYS.iter().find_map(|key| object.get(*key).and_then(moment)));
-    let source: Vec<_> =
-        SOURCE_KEYS.iter().filter_map(|key| object.get(*key).and_then(Value::as_str)).collect();
-    // Docker ends each line with its newline, and a part of a line without.
-    let is_docker = inner.contains_key("log") && inner.contains_key("stream");
-    let is_partial = is_docker && !message.ends_with('\n');
-    let message = message.strip_suffix('\n').map(str::to_owned).unwrap_or(message);
-    Layer {
-        text: Cow::Owned(message),
-        at,
-        source: Cow::Owned(source.join(" ")),
-        is_partial,
-        is_broken: false,
-    }
-}
-
-fn message(object: &Map<String, Value>) -> Option<String> {
-    TEXT_KEYS.iter().find_map(|key| match object.get(*key)? {
-        Value::String(text) => Some(text.clone()),
-        // journald writes bytes where the text is not UTF-8 or has control characters.
-        Value::Array(bytes) => {
-            let bytes: Option<Vec<u8>> = bytes
-                .iter()
-                .map(|byte| byte.as_u64().and_then(|byte| byte.try_into().ok()))
-                .collect();
-            Some(String::from_utf8_lossy(&bytes?).into_owned())
-        }
-        _ => None,
-    })
-}
-
-/// A time as JSON loggers have it: text, or a number of seconds, milli-, micro- or nanoseconds.
-fn moment(value: &Value) -> Option<Nanos> {
-    let number = match value {
-        Value::String(text) => match time::rfc3339(text) {
-            Some(at) => return Some(at),
-            None => text.parse::<f64>().ok()?,
-        },
-        number => number.as_f64()?,
-    };
-    let scale = match number {
-        1e8..1e11 => 1e9,
-        1e11..1e14 => 1e6,
-        1e14..1e17 => 1e3,
-        1e17..9e18 => 1.0,
-        _ => return None,
-    };
-    // In range, as just checked. A number of this size is exact to the microsecond at best.
-    Some((number * scale / 1e3).round() as Nanos * 1_000)
-}
-
-/// A line of a block, or the text in which one begins.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Marked<'a> {
-    /// `None` in the oldest format.
-    pub(super) number: Option<u32>,
-    /// What follows `Trace[n]: `.
-    pub(super) text: &'a str,
-    /// The time in klog's header, which only the first line of a block has.
-    pub(super) header: Option<HeaderTime>,
-    /// What else comes before it on the line, such as the name of a pod.
-    pub(super) tag: &'a str,
-}
-
-/// Finds `Trace[123]: ` or, at the beginning of a message, `Trace "name" (started `.
-pub(super) fn find_marker(line: &str) -> Option<Marked<'_>> {
-    line.match_indices("Trace").find_map(|(at, word)| {
-        let rest = &line[at + word.len()..];
-        let (number, text) = match rest.strip_prefix('[') {
-            Some(rest) => {
-                // No further than a number is long: a line may be megabytes.
-                let digits = rest.bytes().take(20).take_while(u8::is_ascii_digit).count();
-                let (number, text) = rest.split_at(digits);
-                let text = text.strip_prefix("]:")?;
-                (Some(number.parse().ok()?), text.strip_prefix(' ').unwrap_or(text))
-            }
-            None => {
-                let text = rest.strip_prefix(' ')?;
-                let (_, after) = text::quoted(text)?;
-                after.starts_with(" (started ").then_some((None, text))?
-            }
-        };
-        let (tag, header) = split_header(&line[..at]);
-        Some(Marked { number, text, header, tag })
-    })
-}
-
-/// Splits klog's header, `I0322 23:02:24.357225    4562 trace.go:205] `, off the end.
-fn split_header(prefix: &str) -> (&str, Option<HeaderTime>) {
-    let Some(inside) = prefix.strip_suffix("] ") else { return (prefix, None) };
-    let mut words = inside.rsplit(' ').filter(|word| !word.is_empty());
-    let (Some(_place), Some(_pid)) = (words.next(), words.next()) else { return (prefix, None) };
-    let (Some(time), Some(date)) = (words.next(), words.next()) else { return (prefix, None) };
-    let parsed =
-        date.strip_prefix(['I', 'W', 'E', 'F']).and_then(|date| HeaderTime::parse(date, time));
-    match (parsed, prefix.find(date)) {
-        (Some(header), Some(at)) => (&prefix[..at], Some(header)),
-        _ => (prefix, None),
-    }
-}
-
-/// Turns a message that a logger has quoted, as klog does with those of structured loggers, back
-/// into its lines: `I0609 ... x.go:1] "Trace[1]: \"root\" ...\nTrace[1]: ..."`.
-pub(super) fn unquote(text: &str) -> Option<String> {
-    let at = text.find("\"Trace[")?;
-    let (message, _) = text::quoted(&text[at..])?;
-    find_marker(&message)?;
-    Some(format!("{}{message}", &text[..at]))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,8 +187,8 @@ mod tests {
     fn parts_of_a_line_say_so() {
         assert!(unwrap("2021-03-22T23:02:24Z stderr P Tra").is_partial);
         assert!(!unwrap("2021-03-22T23:02:24Z stderr F:tag ce").is_partial);
-        assert!(unwrap(r#"{"log":"Tra","stream":"stderr"}"#).is_partial);
-        assert!(!unwrap(r#"{"log":"Tra"}"#).is_partial);
+        assert!(unwrap(r#"{"log":"Tra","stream":"stderr","logtag":"P"}"#).is_partial);
+        assert!(!unwrap(r#"{"log":"Tra","stream":"stderr"}"#).is_partial);
     }
 
     #[test]
@@ -331,38 +207,5 @@ mod tests {
     fn broken_json_says_so() {
         assert!(unwrap(r#"{"log":"Trace[1]: x"#).is_broken);
         assert!(!unwrap("[1]").is_broken);
-    }
-
-    #[test]
-    fn markers() {
-        let found = find_marker("I0322 23:02:24.357225    4562 trace.go:205] Trace[13]: \"Get\" x")
-            .unwrap();
-        assert_eq!((found.number, found.text, found.tag), (Some(13), "\"Get\" x", ""));
-        assert!(found.header.is_some());
-        let found = find_marker("pod-a apiserver Trace[13]:  ---\"x\"").unwrap();
-        assert_eq!(
-            (found.number, found.text, found.tag),
-            (Some(13), " ---\"x\"", "pod-a apiserver ")
-        );
-        let found =
-            find_marker("Tracer I0331 10:42:39.1 1 trace.go:57] Trace \"List\" (started x):")
-                .unwrap();
-        assert_eq!(
-            (found.number, found.text, found.tag),
-            (None, "\"List\" (started x):", "Tracer ")
-        );
-        for line in
-            ["Traceback", "Trace[x]: y", "Trace[1] y", "Trace \"x\" y", "Trace[99999999999]: x"]
-        {
-            assert_eq!(find_marker(line), None, "{line}");
-        }
-    }
-
-    #[test]
-    fn quoted_messages_are_unquoted() {
-        let line = r#"I0609 16:26:38.981874 1 x.go:1] "Trace[1]: \"root\" (x)\nTrace[1]: y""#;
-        let expected = "I0609 16:26:38.981874 1 x.go:1] Trace[1]: \"root\" (x)\nTrace[1]: y";
-        assert_eq!(unquote(line).as_deref(), Some(expected));
-        assert_eq!(unquote("Trace[1]: \"x\""), None);
     }
 }

@@ -54,7 +54,8 @@ pub(super) fn span(name: &str, parent: Option<&Span>) -> Option<Span> {
     is_somebodys.unwrap_or(false).then_some(span)
 }
 
-/// Gives a span the fields that its trace was started with.
+/// Gives a span the fields that its trace was started with, which are not even formatted where
+/// nobody wants them.
 pub(super) fn set_attributes(span: Option<&Span>, fields: &FieldList) {
     if let Some(span) = span.filter(|span| interop::is_recording(span)) {
         interop::set_attributes(span, fields.attributes());
@@ -75,10 +76,17 @@ pub(super) fn exception<E: Error + ?Sized>(error: &E, fields: &FieldList) -> Vec
 
 /// Records an error on a span, and that it failed.
 pub(super) fn add_exception(span: &Span, attributes: Vec<KeyValue>) {
-    let message = attributes.iter().find(|attribute| attribute.key.as_str() == MESSAGE);
-    let description = message.map(|message| message.value.to_string()).unwrap_or_default();
-    span.add_event("exception", attributes);
-    span.set_status(Status::error(description));
+    let status = exception_status(&attributes);
+    span.add_event(EXCEPTION, attributes);
+    span.set_status(status);
 }
 
+/// The status of a span that has an `exception` with these attributes.
+pub(super) fn exception_status(attributes: &[KeyValue]) -> Status {
+    let message = attributes.iter().find(|attribute| attribute.key.as_str() == MESSAGE);
+    Status::error(message.map(|message| message.value.to_string()).unwrap_or_default())
+}
+
+/// The name of the event that an error is.
+pub(super) const EXCEPTION: &str = "exception";
 const MESSAGE: &str = "exception.message";

@@ -81,6 +81,7 @@ mod tree;
 #[cfg(test)]
 mod upstream_tests;
 mod value;
+mod writer;
 
 #[doc(hidden)]
 pub use tracing as __tracing;

@@ -124,7 +124,8 @@ impl Node {
 
     pub(super) fn step(&self, name: Cow<'static, str>, fields: FieldList) {
         let at = clock::now();
-        if self.has_span {
+        if self.is_recorded() {
+            // Unlocked: this may run code of the user's.
             let attributes = fields.attributes();
             if let Some(span) = &*self.locked_span() {
                 span.add_event(name.clone(), attributes);
@@ -142,10 +143,12 @@ impl Node {
 
     pub(super) fn record_error<E: Error + ?Sized>(&self, error: &E, fields: FieldList) {
         let at = clock::now();
+        let is_recorded = self.is_recorded();
+        if !is_recorded && !self.shows_errors() {
+            return;
+        }
         let attributes = callsite::exception(error, &fields);
-        if self.has_span
-            && let Some(span) = &*self.locked_span()
-        {
+        if is_recorded && let Some(span) = &*self.locked_span() {
             callsite::add_exception(span, attributes.clone());
         }
         self.text_error(at, attributes);
@@ -154,11 +157,21 @@ impl Node {
     /// An error in the text alone, where upstream has none.
     pub(super) fn text_error(&self, at: Instant, attributes: Vec<KeyValue>) {
         if let Some(text) = &self.text
-            && !text.root.log.get().is_exact()
+            && self.shows_errors()
         {
             let fields = FieldList(attributes.into_iter().map(Field::from).collect());
-            text.root.record.step(text.number, at, "exception".into(), fields, true);
+            text.root.record.step(text.number, at, callsite::EXCEPTION.into(), fields, true);
         }
+    }
+
+    /// Whether errors reach a text.
+    pub(super) fn shows_errors(&self) -> bool {
+        self.text.as_ref().is_some_and(|text| !text.root.log.get().is_exact())
+    }
+
+    /// Whether what is set on the span can reach anyone: mostly not where it is not sampled.
+    fn is_recorded(&self) -> bool {
+        self.has_span && self.locked_span().as_ref().is_some_and(interop::is_recording)
     }
 
     /// Ends the span, and returns its context if the text asks for it.
@@ -249,8 +262,7 @@ impl Root {
                 && let Some((_, span_id)) = block.node.ids
                 && let Some(span) = snapshot.unsampled(span_id)
             {
-                let start = tree.wall(block.node.start);
-                kept::keep(block.node.name, &block.text, start, span);
+                kept::keep(&snapshot, &tree, block.index, &block.text, span);
             }
         });
     }

@@ -28,12 +28,13 @@
 //! Unless [`Style::is_exact`]: a nested operation's time ends when it ended, where upstream's runs
 //! on until the text is written; and one that has not ended is shown and says so.
 
-use std::fmt::{self, Display, Write as _};
+use std::fmt::{self, Display};
 use std::time::{Duration, SystemTime};
 
 use opentelemetry::trace::{SpanId, TraceId};
 
-use crate::legacy::go::{Clock, DateAndClock, Nanoseconds, Quoted, Zone};
+use crate::legacy::go::Zone;
+use crate::legacy::writer::Writer;
 
 /// A moment, in nanoseconds since the tree's epoch.
 pub(crate) type Nanos = i64;
@@ -117,6 +118,8 @@ impl Default for Style {
 pub(crate) struct Block<'a> {
     /// The operation whose block it is: the root, or one below it.
     pub(crate) node: &'a Node<'a>,
+    /// Where it is among the tree's.
+    pub(crate) index: usize,
     /// Several lines, the last with its newline.
     pub(crate) text: String,
 }
@@ -146,19 +149,15 @@ impl<'a> Tree<'a> {
         while let Some(at) = to_do.pop() {
             let Some(node) = self.nodes.get(at) else { continue };
             if node.is_slow() {
-                sink(Block { node, text: self.block(node, style, number()) });
+                sink(Block {
+                    node,
+                    index: at,
+                    text: Writer::new(self, style, number()).block(node),
+                });
             } else {
                 to_do.extend(node.nested().rev());
             }
         }
-    }
-
-    fn block(&self, root: &Node<'_>, style: &Style, number: u32) -> String {
-        let mut out = Writer { tree: self, style, number, text: String::with_capacity(256) };
-        out.first_line(root);
-        out.items(root);
-        out.last_line(root);
-        out.text
     }
 
     /// A step's share of its operation's threshold: what is left after the thresholds of nested
@@ -202,166 +201,8 @@ fn nanos(duration: Duration) -> i128 {
     i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX)
 }
 
-fn between(start: Nanos, end: Nanos) -> i128 {
+pub(super) fn between(start: Nanos, end: Nanos) -> i128 {
     i128::from(end) - i128::from(start)
-}
-
-struct Writer<'a> {
-    tree: &'a Tree<'a>,
-    style: &'a Style,
-    number: u32,
-    text: String,
-}
-
-/// How far the writing of one operation's items has come.
-struct Level<'a> {
-    node: &'a Node<'a>,
-    next: usize,
-    /// False for one that is too fast, of which only nested ones may be shown.
-    is_shown: bool,
-    depth: usize,
-    /// When the item before ended.
-    last: Nanos,
-    step_threshold: Option<Nanos>,
-}
-
-impl Writer<'_> {
-    fn first_line(&mut self, root: &Node<'_>) {
-        let start = DateAndClock(self.read(root.start));
-        let ids = root.ids.filter(|_| self.style.has_ids);
-        let number = self.number;
-        self.write(format_args!("Trace[{number}]: {} ", Quoted(root.name)));
-        match (root.fields.0, ids) {
-            (None, None) => {}
-            (Some(fields), None) => self.write(format_args!("{fields} ")),
-            (fields, Some((trace_id, span_id))) => {
-                if let Some(fields) = fields {
-                    self.write(format_args!("{fields},"));
-                }
-                self.write(format_args!("trace_id:{trace_id},span_id:{span_id} "));
-            }
-        }
-        let total = milliseconds(self.duration(root));
-        self.write(format_args!("({start}) (total time: {total}ms):"));
-    }
-
-    fn items(&mut self, root: &Node<'_>) {
-        let mut levels = vec![Level {
-            node: root,
-            next: 0,
-            is_shown: true,
-            depth: 0,
-            last: root.start,
-            step_threshold: self.tree.step_threshold(root),
-        }];
-        while let Some(level) = levels.last_mut() {
-            let item = level.node.items.get(level.next);
-            level.next += 1;
-            match item {
-                None => {
-                    if level.is_shown && level.depth > 0 {
-                        self.text.push(']');
-                    }
-                    levels.pop();
-                }
-                Some(Item::Step { name, fields, at, is_kept }) => {
-                    let took = between(level.last, *at);
-                    level.last = *at;
-                    let is_long = || self.shows_step(took, level.step_threshold);
-                    if level.is_shown && (*is_kept || is_long()) {
-                        self.prefix(level.depth);
-                        self.text.push_str("---");
-                        self.summary(name, *fields, took, *at);
-                    }
-                }
-                Some(Item::Nested(at)) => {
-                    let Some(nested) = self.tree.nodes.get(*at) else { continue };
-                    level.last = nested.end.unwrap_or(nested.start);
-                    let is_shown = self.shows(nested);
-                    let inherited = level.step_threshold;
-                    let mut depth = level.depth;
-                    let mut step_threshold = inherited;
-                    if is_shown {
-                        self.nested(nested, depth);
-                        depth += 1;
-                        step_threshold = self.tree.step_threshold(nested).or(inherited);
-                    }
-                    let last = nested.start;
-                    levels.push(Level {
-                        node: nested,
-                        next: 0,
-                        is_shown,
-                        depth,
-                        last,
-                        step_threshold,
-                    });
-                }
-            }
-        }
-    }
-
-    /// The first part of a nested operation; its items and a bracket follow.
-    fn nested(&mut self, node: &Node<'_>, depth: usize) {
-        let took = if self.style.is_exact {
-            between(node.start, self.tree.now)
-        } else {
-            self.duration(node)
-        };
-        self.prefix(depth);
-        self.text.push('[');
-        self.summary(node.name, node.fields, took, node.start);
-        if node.end.is_none() && !self.style.is_exact {
-            self.text.push_str(" (unfinished)");
-        }
-    }
-
-    fn last_line(&mut self, root: &Node<'_>) {
-        let took = self.duration(root);
-        self.prefix(0);
-        // One number twice: it is so upstream, and parsers of the text expect it.
-        self.write(format_args!("[{0}] [{0}] END\n", Nanoseconds(took)));
-    }
-
-    fn summary(&mut self, name: &str, fields: Fields<'_>, took: i128, at: Nanos) {
-        self.write(format_args!("{} ", Quoted(name)));
-        if let Some(fields) = fields.0 {
-            self.write(format_args!("{fields} "));
-        }
-        let clock = Clock(self.read(at));
-        self.write(format_args!("{}ms ({clock})", milliseconds(took)));
-    }
-
-    fn prefix(&mut self, depth: usize) {
-        let number = self.number;
-        self.write(format_args!("\nTrace[{number}]: {:depth$}", ""));
-    }
-
-    fn shows(&self, nested: &Node<'_>) -> bool {
-        let is_fixed = !self.style.is_exact;
-        nested.is_slow() || self.style.verbosity >= 4 || (is_fixed && nested.end.is_none())
-    }
-
-    fn shows_step(&self, took: i128, threshold: Option<Nanos>) -> bool {
-        let threshold = threshold.unwrap_or(0);
-        threshold == 0 || took >= i128::from(threshold) || self.style.verbosity >= 4
-    }
-
-    fn duration(&self, node: &Node<'_>) -> i128 {
-        between(node.start, node.end.unwrap_or(self.tree.now))
-    }
-
-    fn read(&self, at: Nanos) -> jiff::civil::DateTime {
-        self.style.zone.read(self.tree.wall(at))
-    }
-
-    /// A field whose `Display` fails ends early; the text goes on.
-    fn write(&mut self, text: fmt::Arguments<'_>) {
-        let _ = self.text.write_fmt(text);
-    }
-}
-
-fn milliseconds(nanos: i128) -> i128 {
-    nanos / 1_000_000
 }
 
 #[cfg(test)]

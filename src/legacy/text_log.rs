@@ -1,16 +1,19 @@
 //! Where the text goes, and what is in it.
 
+mod builder;
+
 use std::cell::RefCell;
 use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::hash::{BuildHasher as _, RandomState};
-use std::io::Write;
-use std::panic::Location;
+use std::io;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use tracing::Level;
 
+pub use self::builder::TextLogBuilder;
 use crate::legacy::go::Zone;
 use crate::legacy::klog::Header;
 use crate::legacy::text::Style;
@@ -51,6 +54,7 @@ pub struct TextLog(Arc<Settings>);
 
 struct Settings {
     verbosity: AtomicU8,
+    lost_blocks: AtomicU64,
     output: Output,
     has_header: bool,
     is_exact: bool,
@@ -62,13 +66,17 @@ struct Settings {
 #[derive(Clone)]
 enum Output {
     Event,
-    Writer(Arc<dyn Fn(&str) + Send + Sync>),
+    Writer(Arc<Write>),
 }
+
+/// Writes one record.
+type Write = dyn Fn(&str) -> io::Result<()> + Send + Sync;
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             verbosity: AtomicU8::new(2),
+            lost_blocks: AtomicU64::new(0),
             output: Output::Event,
             has_header: true,
             is_exact: false,
@@ -127,13 +135,18 @@ impl TextLog {
         self.0.verbosity.load(Ordering::Relaxed)
     }
 
+    /// How many blocks are lost because the writer failed or panicked. No operation fails with it.
+    pub fn lost_blocks(&self) -> u64 {
+        self.0.lost_blocks.load(Ordering::Relaxed)
+    }
+
     /// Runs `f` with this as the log of the roots that it starts on this thread, in place of the
     /// process's: for tests.
     ///
     /// # Examples
     ///
     /// ```
-    /// use std::io::{self, Write};
+    /// use std::io;
     /// use std::sync::{Arc, Mutex};
     /// use std::time::Duration;
     /// use spanbridge::legacy::{TextLog, Trace, fields};
@@ -211,22 +224,28 @@ impl TextLog {
         Style { verbosity: self.verbosity(), is_exact, zone, has_ids }
     }
 
-    /// Writes a block, as one record. A writer that fails has lost it; nobody could be told.
+    /// Writes a block, as one record.
     pub(super) fn write(&self, block: &str, location: &Location<'_>) {
-        let Settings { is_exact, zone, has_header, output, .. } = &*self.0;
-        match output {
+        let Settings { is_exact, zone, has_header, output, lost_blocks, .. } = &*self.0;
+        let write = match output {
             // A root: the block says itself what it belongs to, and is no event of whichever span
             // the thread is in.
             Output::Event => {
                 tracing::info!(target: TARGET, parent: None, "{}", block.trim_end_matches('\n'));
+                return;
             }
-            Output::Writer(write) if *has_header => {
-                let mut record = String::with_capacity(block.len() + 64);
-                let header = Header::now(location, *is_exact, *zone);
-                let _ = write!(record, "{header}{block}");
-                write(&record);
-            }
-            Output::Writer(write) => write(block),
+            Output::Writer(write) => write,
+        };
+        let mut record = String::new();
+        if *has_header {
+            record.reserve(block.len() + 64);
+            let header = Header::now(location, *is_exact, *zone);
+            let _ = write!(record, "{header}{block}");
+        }
+        let record = if *has_header { &record } else { block };
+        // Operations end while others unwind: a panic in here must not become the service's.
+        if !matches!(catch_unwind(AssertUnwindSafe(|| write(record))), Ok(Ok(()))) {
+            lost_blocks.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -241,6 +260,7 @@ impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TextLog")
             .field("verbosity", &self.verbosity)
+            .field("lost_blocks", &self.lost_blocks)
             .field("has_writer", &matches!(self.output, Output::Writer(_)))
             .field("has_header", &self.has_header)
             .field("is_upstream_exact", &self.is_exact)
@@ -248,74 +268,6 @@ impl fmt::Debug for Settings {
             .field("keeps_unsampled", &self.keeps_unsampled)
             .field("is_utc", &(self.zone == Zone::Utc))
             .finish()
-    }
-}
-
-/// Sets up a [`TextLog`].
-#[must_use = "a builder does nothing until it is built"]
-#[derive(Debug)]
-pub struct TextLogBuilder(Settings);
-
-impl TextLogBuilder {
-    /// How much is printed, 2 unless set; see [`TextLog::set_verbosity`].
-    pub fn with_verbosity(self, verbosity: u8) -> Self {
-        Self(Settings { verbosity: AtomicU8::new(verbosity), ..self.0 })
-    }
-
-    /// Writes each block, in one call, to what `make` returns: [`std::io::stderr`], or a closure that
-    /// clones an `Arc<File>`.
-    ///
-    /// Without a writer blocks are `tracing` events.
-    pub fn with_writer<W: Write>(self, make: impl Fn() -> W + Send + Sync + 'static) -> Self {
-        let write = move |text: &str| {
-            let _ = make().write_all(text.as_bytes());
-        };
-        Self(Settings { output: Output::Writer(Arc::new(write)), ..self.0 })
-    }
-
-    /// Whether klog's header (`I1122 07:30:00.123456   12345 list.rs:42] `) comes before each block
-    /// that is given to a writer; it does unless set.
-    pub fn with_header(self, has_header: bool) -> Self {
-        Self(Settings { has_header, ..self.0 })
-    }
-
-    /// Whether the first line of a block ends its fields with `trace_id` and `span_id` of the span
-    /// that stands for it, where there is one. Not unless set.
-    pub fn with_ids(self, has_ids: bool) -> Self {
-        Self(Settings { has_ids, ..self.0 })
-    }
-
-    /// Prints what `k8s.io/utils/trace` prints for the same calls, without the corrections that are
-    /// made otherwise:
-    ///
-    /// * a nested operation's time would run on until the text is written;
-    /// * an operation that is not finished, or was dropped without being logged, would not be shown;
-    /// * errors would not reach the text;
-    /// * klog's header would name `trace.go` instead of the line that logged;
-    /// * a trace would keep steps without limit.
-    pub fn with_upstream_exact(self, is_exact: bool) -> Self {
-        Self(Settings { is_exact, ..self.0 })
-    }
-
-    /// Whether a trace gets a sampled span after all if it was slow enough to be printed and its own
-    /// span was not sampled. Not unless set.
-    ///
-    /// That span is named as the operation, follows in the same trace, carries the block in the
-    /// attribute `slow_operation.text`, and begins when that is written. A parent-based sampler,
-    /// which is the default, samples it; any other is free not to.
-    pub fn with_unsampled_kept(self, keeps_unsampled: bool) -> Self {
-        Self(Settings { keeps_unsampled, ..self.0 })
-    }
-
-    /// Whether times are printed in UTC instead of in the system's time zone. Not unless set.
-    pub fn with_utc(self, is_utc: bool) -> Self {
-        let zone = if is_utc { Zone::Utc } else { Zone::Local };
-        Self(Settings { zone, ..self.0 })
-    }
-
-    /// The log as it is set up.
-    pub fn build(self) -> TextLog {
-        TextLog(Arc::new(self.0))
     }
 }
 

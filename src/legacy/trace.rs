@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tracing::Span;
 
 use crate::SpanExt as _;
+use crate::interop;
 use crate::legacy::field::{FieldList, IntoFields};
 use crate::legacy::node::{Handle, LogRef, Text};
 use crate::legacy::scope::{self, InTrace};
@@ -194,19 +195,22 @@ impl Trace {
         name: Cow<'static, str>,
         fields: impl IntoFields,
     ) {
-        match (&self.handle, current) {
-            (Handle::On(node), None) => node.step(name, FieldList(fields.into_fields())),
-            (handle, Some(span)) if handle.is_on() || !span.is_disabled() => {
-                let at = clock::now();
-                let fields = FieldList(fields.into_fields());
-                if !span.is_disabled() {
-                    span.add_event(name.clone(), fields.attributes());
-                }
-                if let Handle::On(node) = handle {
-                    node.text_step(at, name, fields);
-                }
+        let span = match (&self.handle, current) {
+            (Handle::On(node), None) => {
+                return node.step(name, FieldList(fields.into_fields()));
             }
-            _ => {}
+            (_, current) => current.filter(|span| interop::is_recording(span)),
+        };
+        if span.is_none() && !self.handle.is_on() {
+            return;
+        }
+        let at = clock::now();
+        let fields = FieldList(fields.into_fields());
+        if let Some(span) = span {
+            span.add_event(name.clone(), fields.attributes());
+        }
+        if let Handle::On(node) = &self.handle {
+            node.text_step(at, name, fields);
         }
     }
 
@@ -217,19 +221,26 @@ impl Trace {
         error: &E,
         fields: impl IntoFields,
     ) {
-        match (&self.handle, current) {
+        let span = match (&self.handle, current) {
             (Handle::On(node), None) => {
-                node.record_error(error, FieldList(fields.into_fields()));
+                return node.record_error(error, FieldList(fields.into_fields()));
             }
-            (handle, Some(span)) if handle.is_on() || !span.is_disabled() => {
-                let at = clock::now();
-                let attributes = callsite::exception(error, &FieldList(fields.into_fields()));
-                callsite::add_exception(span, attributes.clone());
-                if let Handle::On(node) = handle {
-                    node.text_error(at, attributes);
-                }
-            }
-            _ => {}
+            (_, current) => current.filter(|span| interop::is_recording(span)),
+        };
+        let node = match &self.handle {
+            Handle::On(node) if node.shows_errors() => Some(node),
+            _ => None,
+        };
+        if span.is_none() && node.is_none() {
+            return;
+        }
+        let at = clock::now();
+        let attributes = callsite::exception(error, &FieldList(fields.into_fields()));
+        if let Some(span) = span {
+            callsite::add_exception(span, attributes.clone());
+        }
+        if let Some(node) = node {
+            node.text_error(at, attributes);
         }
     }
 

@@ -31,7 +31,9 @@ pub(super) struct Record {
 #[derive(Debug, Default)]
 struct Entries {
     list: Vec<Entry>,
-    last_node: u32,
+    root_end: Option<End>,
+    /// Of nested traces. One that ends again still has one.
+    ends: Vec<End>,
     /// Whether there may be something to print although the root was fast.
     has_slow_nested: bool,
     left_out: usize,
@@ -45,16 +47,14 @@ struct Entry {
     what: What,
 }
 
+/// What can happen in a trace, besides that it ends.
 #[derive(Clone, Debug)]
-enum What {
-    End {
-        threshold: Option<Duration>,
-        span: Option<Box<SpanContext>>,
-    },
-    /// The next node.
+pub(super) enum What {
     Nest {
         name: Cow<'static, str>,
         fields: FieldList,
+        /// The position of its end among [`Entries::ends`].
+        end: Option<u32>,
     },
     Step {
         name: Cow<'static, str>,
@@ -63,7 +63,25 @@ enum What {
     },
 }
 
-/// Number of the root. The others have theirs in the order in which they were added.
+/// The last end of a trace, with what was given at any.
+#[derive(Clone, Debug)]
+struct End {
+    at: Instant,
+    threshold: Option<Duration>,
+    span: Option<SpanContext>,
+}
+
+impl End {
+    /// Its last end counts; a threshold given before stands where none is given now, and a span ends
+    /// only once.
+    fn update(&mut self, again: Self) {
+        self.at = again.at;
+        self.threshold = again.threshold.or(self.threshold);
+        self.span = again.span.or_else(|| self.span.take());
+    }
+}
+
+/// Number of the root. The number of another trace is the place of its entry in the list, from 1.
 pub(super) const ROOT: u32 = 0;
 /// Number of a trace that is not kept, nor is anything that happens in it.
 const LEFT_OUT: u32 = u32::MAX;
@@ -87,11 +105,11 @@ impl Record {
         fields: FieldList,
     ) -> u32 {
         let mut entries = self.entries();
-        if !self.add(&mut entries, Entry { node, at, what: What::Nest { name, fields } }) {
+        let what = What::Nest { name, fields, end: None };
+        if !self.add(&mut entries, Entry { node, at, what }) {
             return LEFT_OUT;
         }
-        entries.last_node += 1;
-        entries.last_node
+        u32::try_from(entries.list.len()).unwrap_or(LEFT_OUT)
     }
 
     /// Adds a step. One that `is_kept` is printed with its operation, however short it was.
@@ -107,8 +125,7 @@ impl Record {
         self.add(&mut self.entries(), Entry { node, at, what });
     }
 
-    /// Ends a trace that began at `start`. Its last end counts; a threshold given before stands
-    /// where none is given now.
+    /// Ends a trace that began at `start`, or moves its end if it has one.
     pub(super) fn end(
         &self,
         node: u32,
@@ -117,15 +134,27 @@ impl Record {
         threshold: Option<Duration>,
         span: Option<SpanContext>,
     ) {
-        if node == LEFT_OUT {
+        let end = End { at, threshold, span };
+        let is_slow = at.saturating_duration_since(start) >= threshold.unwrap_or_default();
+        let mut entries = self.entries();
+        let Entries { list, root_end, ends, has_slow_nested, .. } = &mut *entries;
+        if node == ROOT {
+            match root_end {
+                Some(before) => before.update(end),
+                None => *root_end = Some(end),
+            }
             return;
         }
-        let is_slow = at.saturating_duration_since(start) >= threshold.unwrap_or_default();
-        let what = What::End { threshold, span: span.map(Box::new) };
-        let mut entries = self.entries();
-        entries.has_slow_nested |= node != ROOT && is_slow;
-        // There is room for it: each trace that is kept has one, mostly.
-        entries.list.push(Entry { node, at, what });
+        let entry = list.get_mut(node as usize - 1).map(|entry| &mut entry.what);
+        let Some(What::Nest { end: position, .. }) = entry else { return };
+        *has_slow_nested |= is_slow;
+        match position.and_then(|position| ends.get_mut(position as usize)) {
+            Some(before) => before.update(end),
+            None => {
+                *position = u32::try_from(ends.len()).ok();
+                ends.push(end);
+            }
+        }
     }
 
     /// What there is to print, if there may be anything: a copy, so that nobody who goes on
@@ -135,24 +164,20 @@ impl Record {
         if !entries.has_slow_nested && !self.is_slow(&entries) {
             return None;
         }
-        let (list, left_out) = (entries.list.clone(), entries.left_out);
+        let Entries { list, root_end, ends, left_out, .. } = &*entries;
+        let (list, root_end, ends) = (list.clone(), root_end.clone(), ends.clone());
+        let left_out = *left_out;
         drop(entries);
         let note = (left_out > 0)
             .then(|| format!("{left_out} more left out: a trace keeps {MAX_ENTRIES}"));
-        Some(Snapshot { root: self, list, note, taken: clock::now() })
+        Some(Snapshot { root: self, list, root_end, ends, note, taken: clock::now() })
     }
 
     /// Whether the root was slow when it ended last.
     fn is_slow(&self, entries: &Entries) -> bool {
-        let ends = entries.list.iter().filter(|entry| entry.node == ROOT);
-        let (mut end, mut least) = (None, Duration::ZERO);
-        for entry in ends {
-            if let What::End { threshold, .. } = entry.what {
-                end = Some(entry.at);
-                least = threshold.unwrap_or(least);
-            }
-        }
-        end.is_some_and(|end| end.saturating_duration_since(self.start) >= least)
+        entries.root_end.as_ref().is_some_and(|end| {
+            end.at.saturating_duration_since(self.start) >= end.threshold.unwrap_or_default()
+        })
     }
 
     fn add(&self, entries: &mut Entries, entry: Entry) -> bool {
@@ -180,6 +205,8 @@ impl Record {
 pub(super) struct Snapshot<'a> {
     root: &'a Record,
     list: Vec<Entry>,
+    root_end: Option<End>,
+    ends: Vec<End>,
     note: Option<String>,
     taken: Instant,
 }
@@ -188,29 +215,20 @@ impl Snapshot<'_> {
     /// The tree that the entries make.
     pub(super) fn tree(&self) -> Tree<'_> {
         let root = self.root;
-        let mut nodes = vec![started(&root.name, &root.fields, 0)];
-        for entry in &self.list {
-            let (of, next) = (entry.node as usize, nodes.len());
-            let at = self.nanos(entry.at);
-            match &entry.what {
-                What::End { threshold, span } => {
-                    let node = &mut nodes[of];
-                    node.end = Some(at);
-                    node.threshold = threshold.or(node.threshold);
-                    // A second end has no span any more.
-                    if let Some(span) = span {
-                        node.ids = Some((span.trace_id(), span.span_id()));
-                    }
-                }
-                What::Nest { name, fields } => {
-                    nodes.push(started(name, fields, at));
-                    nodes[of].items.push(Item::Nested(next));
+        let mut nodes = vec![self.node(&root.name, &root.fields, 0, self.root_end.as_ref())];
+        for (of, at, what) in self.entries() {
+            let item = match what {
+                What::Nest { name, fields, end } => {
+                    let end = end.and_then(|position| self.ends.get(position as usize));
+                    nodes.push(self.node(name, fields, at, end));
+                    Item::Nested(nodes.len() - 1)
                 }
                 What::Step { name, fields, is_kept } => {
                     let (fields, is_kept) = (fields.as_text(), *is_kept);
-                    nodes[of].items.push(Item::Step { name, fields, at, is_kept });
+                    Item::Step { name, fields, at, is_kept }
                 }
-            }
+            };
+            nodes[of].items.push(item);
         }
         if let Some(name) = &self.note {
             let at = nodes[0].end.unwrap_or_default();
@@ -224,26 +242,51 @@ impl Snapshot<'_> {
         Tree { epoch, now: self.nanos(self.taken), nodes }
     }
 
+    /// What happened, with the index of the node in which it did, and when. Each
+    /// [nested](What::Nest) trace is the next node; the root is the first.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (usize, Nanos, &What)> {
+        let mut places = vec![0];
+        let mut nodes = 1;
+        self.list.iter().map(move |entry| {
+            let of = places[entry.node as usize];
+            places.push(nodes);
+            nodes += usize::from(matches!(entry.what, What::Nest { .. }));
+            (of, self.nanos(entry.at), &entry.what)
+        })
+    }
+
+    /// The fields that the root was started with.
+    pub(super) fn root_fields(&self) -> &FieldList {
+        &self.root.fields
+    }
+
     /// The context of the span whose id is `span_id`, if it was not sampled.
     pub(super) fn unsampled(&self, span_id: SpanId) -> Option<&SpanContext> {
-        self.list.iter().find_map(|entry| match &entry.what {
-            What::End { span: Some(span), .. }
-                if span.span_id() == span_id && !span.is_sampled() =>
-            {
-                Some(&**span)
-            }
-            _ => None,
-        })
+        let spans = self.root_end.iter().chain(&self.ends).filter_map(|end| end.span.as_ref());
+        spans.into_iter().find(|span| span.span_id() == span_id && !span.is_sampled())
+    }
+
+    fn node<'a>(
+        &self,
+        name: &'a str,
+        fields: &'a FieldList,
+        start: Nanos,
+        end: Option<&End>,
+    ) -> Node<'a> {
+        let span = end.and_then(|end| end.span.as_ref());
+        Node {
+            name,
+            fields: fields.as_text(),
+            start,
+            end: end.map(|end| self.nanos(end.at)),
+            threshold: end.and_then(|end| end.threshold),
+            ids: span.map(|span| (span.trace_id(), span.span_id())),
+            items: Vec::new(),
+        }
     }
 
     fn nanos(&self, at: Instant) -> Nanos {
         let since = at.saturating_duration_since(self.root.start);
         Nanos::try_from(since.as_nanos()).unwrap_or(Nanos::MAX)
     }
-}
-
-/// An operation that nothing is known of but how it started.
-fn started<'a>(name: &'a str, fields: &'a FieldList, start: Nanos) -> Node<'a> {
-    let fields = fields.as_text();
-    Node { name, fields, start, end: None, threshold: None, ids: None, items: Vec::new() }
 }

@@ -40,20 +40,20 @@ fn every_verb_reaches_the_collector_as_one_trace() {
     let apiserver = ApiServer::start(TracingConfig::Endpoint(collector.grpc_endpoint()), None, &[]);
 
     // Sends a request, and returns the trace that it should leave.
-    let call = |method: &str, path: &str, body: Option<Value>, status, route, storage| {
+    let call = |method: &str, path: &str, body: Option<Value>, status, route, name| {
         apiserver.send(method, path, &[], body.as_ref()).expect_status(status);
-        request(method, route, path, status).child(internal("apiserver", storage))
+        request(method, route, path, status).child(operation(name))
     };
     let pods = "/api/v1/namespaces/default/pods";
     let web_0 = "/api/v1/namespaces/default/pods/web-0";
     let moved = json!({"spec": {"nodeName": "node-2"}});
     let expected = [
-        call("POST", pods, Some(pod("web-0")), 201, PODS, "storage.create"),
-        call("GET", web_0, None, 200, POD, "storage.get"),
-        call("GET", pods, None, 200, PODS, "storage.list"),
-        call("PUT", web_0, Some(pod("web-0")), 200, POD, "storage.update"),
-        call("PATCH", web_0, Some(moved), 200, POD, "storage.patch"),
-        call("DELETE", web_0, None, 200, POD, "storage.delete"),
+        call("POST", pods, Some(pod("web-0")), 201, PODS, "Create"),
+        call("GET", web_0, None, 200, POD, "Get"),
+        call("GET", pods, None, 200, PODS, "List"),
+        call("PUT", web_0, Some(pod("web-0")), 200, POD, "Update"),
+        call("PATCH", web_0, Some(moved), 200, POD, "Patch"),
+        call("DELETE", web_0, None, 200, POD, "Delete"),
     ];
 
     // With the server still up: batches leave on their own schedule, not only at shutdown.
@@ -85,7 +85,7 @@ fn trace_of_the_caller_is_continued() {
 
     let list = request("GET", PODS, "/api/v1/namespaces/default/pods", 200)
         .under(CALLER_SPAN)
-        .child(internal("apiserver", "storage.list"));
+        .child(operation("List"));
     assert_eq!(expect_trace(&spans, &list)[0].trace_id, CALLER_TRACE);
 }
 
@@ -105,22 +105,15 @@ fn reentrant_call_of_a_go_webhook_joins_the_trace() {
     webhook.stop();
     let spans = collector.stop();
 
+    let call = client("apiserver", "POST")
+        .with("http.request.method", "POST")
+        .with("http.response.status_code", 200)
+        .with("url.full", admit_url)
+        .child(webhook_review().with("baggage.tenant", "blue").child(webhook_call().child(
+            request("GET", PODS, "/api/v1/namespaces/default/pods", 200).child(operation("List")),
+        )));
     let create = request("POST", PODS, "/api/v1/namespaces/default/pods", 201)
-        .child(
-            client("apiserver", "POST")
-                .with("http.request.method", "POST")
-                .with("http.response.status_code", 200)
-                .with("url.full", admit_url)
-                .child(
-                    webhook_review().with("baggage.tenant", "blue").child(
-                        webhook_call().child(
-                            request("GET", PODS, "/api/v1/namespaces/default/pods", 200)
-                                .child(internal("apiserver", "storage.list")),
-                        ),
-                    ),
-                ),
-        )
-        .child(internal("apiserver", "storage.create"));
+        .child(operation("Create").child(call));
     let trace = expect_trace(&spans, &create);
     assert_eq!(trace.len(), spans.len(), "all is one trace\n{}", spans::tree(&spans));
 }
@@ -154,7 +147,7 @@ fn exports_over_http_protobuf_to_the_collector() {
 
     let path = "/api/v1/namespaces/default/pods";
     apiserver.send("POST", path, &[], Some(&pod("web-0"))).expect_status(201);
-    let create = request("POST", PODS, path, 201).child(internal("apiserver", "storage.create"));
+    let create = request("POST", PODS, path, 201).child(operation("Create"));
     collector.wait_for(std::slice::from_ref(&create));
     apiserver.stop();
     expect_trace(&collector.stop(), &create);
@@ -198,6 +191,12 @@ fn request(method: &str, route: &str, path: &str, status: i64) -> Expected {
         .with("url.path", path)
         .with("url.scheme", "http")
         .with("http.response.status_code", status)
+}
+
+/// The span of a handler's `legacy::Trace`, with that of the storage operation below it.
+fn operation(name: &str) -> Expected {
+    let storage = format!("storage.{}", name.to_lowercase());
+    internal("apiserver", name).child(internal("apiserver", &storage))
 }
 
 /// The server span of the Go webhook, as otelhttp names it.

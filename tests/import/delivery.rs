@@ -1,6 +1,6 @@
 //! Where spans go: to receivers over gRPC and HTTP, to standard output, and nowhere.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use opentelemetry::trace::{SpanId, TraceId};
 
@@ -124,6 +124,35 @@ fn a_collector_that_refuses_makes_the_import_fail_and_say_so() {
         assert_eq!(requests, tries);
         refused += requests;
     }
+}
+
+#[test]
+fn a_failure_that_will_not_pass_is_not_tried_again() {
+    let receiver = OtlpReceiver::grpc();
+    receiver.set_behaviour(Behaviour::Refuse(Refusal::invalid()));
+    let ran = import(&["--endpoint", receiver.endpoint(), "--retries", "3", &log(NESTED)]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("InvalidArgument: refused as told"), "{}", ran.stderr);
+    assert_eq!(receiver.counts().refused, 1);
+}
+
+#[test]
+fn a_delay_that_a_collector_asks_for_is_kept_unless_it_is_long() {
+    let receiver = OtlpReceiver::http();
+    let args = ["--endpoint", receiver.endpoint(), "--protocol", "http/protobuf"];
+    let import = |delay: u64| {
+        let delay = Duration::from_secs(delay);
+        receiver.set_behaviour(Behaviour::Refuse(Refusal::throttled().with_retry_after(delay)));
+        let (start, before) = (Instant::now(), receiver.counts().refused);
+        let ran = import(&[&args[..], &["--retries", "1", &log(NESTED)]].concat());
+        (ran.stderr, receiver.counts().refused - before, start.elapsed())
+    };
+    let (stderr, tries, took) = import(2);
+    assert_eq!(tries, 2, "{stderr}");
+    assert!(took >= Duration::from_secs(2), "{took:?}");
+    let (stderr, tries, _) = import(3_600);
+    assert_eq!(tries, 1, "{stderr}");
+    assert!(stderr.contains("(to be tried again after 3600s)"), "{stderr}");
 }
 
 #[test]

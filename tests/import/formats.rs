@@ -128,6 +128,93 @@ fn wrappings_that_note_the_moment_tell_the_time_zone() {
 }
 
 #[test]
+fn records_whose_line_break_was_taken_off_are_lines_all_the_same() {
+    // 1. A container engine, or what reads its files, writes `log` and `stream` without the `\n`.
+    // 2. None of these records goes on in the next: they are short, or their tag says so.
+    let whole = std::fs::read_to_string(log("docker.log")).unwrap();
+    let tagged = whole.replace(r#"\n","stream""#, r#"","logtag":"F","stream""#);
+    for text in [whole.replace("\\n", ""), tagged] {
+        let ran = import_from(&["-t", "tree", "--strict", "-"], text.as_bytes());
+        assert_eq!(
+            (ran.code, without_place(&ran.stdout).as_str()),
+            (0, UPDATE.trim_start()),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn lines_that_docker_has_split_are_put_together() {
+    // Its parts have 16 KiB, here without the backslashes before two quotes.
+    let path = "x".repeat(20_000);
+    let whole = std::fs::read_to_string(log("docker.log")).unwrap().replace("/leases/a", &path);
+    let line = whole.lines().nth(1).unwrap();
+    let start = line.find("Trace[").unwrap();
+    let (first, rest) = line.split_at(start + (16 << 10) + 2);
+    let (_, after) = line.split_once(r#"\n","stream""#).unwrap();
+    let parts = format!("{first}\",\"stream\"{after}\n{{\"log\":\"{rest}");
+    let ran = import_from(&["-t", "tree", "--strict", "-"], whole.replace(line, &parts).as_bytes());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(without_place(&ran.stdout), UPDATE.trim_start().replace("/leases/a", &path));
+}
+
+#[test]
+fn a_block_is_found_under_any_key() {
+    // 1. A collector keeps the text under a name of its own, or behind another text, or as a list.
+    // 2. What it keeps twice is one block.
+    let whole = std::fs::read_to_string(log("docker.log")).unwrap();
+    let lines: Vec<_> = whole.lines().map(|line| line.replace("\\n", "")).collect();
+    let replaced = |with: &str| lines.join("\n").replace("\"log\":", with);
+    let list: Vec<_> = lines
+        .iter()
+        .map(|line| &line["{\"log\":".len()..line.find(",\"stream\"").unwrap()])
+        .collect();
+    for text in [
+        replaced("\"event\":"),
+        replaced("\"msg\":\"slow request\",\"k8s\":{\"x\":{\"y\":1}},\"text\":"),
+        replaced("\"log\":\"slow request\",\"message\":"),
+        replaced("\"a\":{\"b\":null},\"c\":[1],\"trace\":"),
+        format!("{{\"time\":\"2025-03-10T10:12:15Z\",\"lines\":[{}]}}", list.join(",")),
+        lines
+            .iter()
+            .zip(&list)
+            .map(|(line, text)| line.replace("\"log\":", &format!("\"original\":{text},\"msg\":")))
+            .collect::<Vec<_>>()
+            .join("\n"),
+    ] {
+        let ran = import_from(&["-t", "tree", "--strict", "-"], text.as_bytes());
+        assert_eq!(
+            (ran.code, ran.stderr.contains("1 block as")),
+            (0, true),
+            "{text}: {}",
+            ran.stderr
+        );
+        assert_eq!(without_place(&ran.stdout), UPDATE.trim_start(), "{text}");
+    }
+}
+
+#[test]
+fn messages_that_journald_writes_as_bytes() {
+    // It does where there are control characters in them.
+    let whole = std::fs::read_to_string(log("journald.json")).unwrap();
+    for separator in [",", ", "] {
+        let mut text = String::new();
+        for line in whole.lines() {
+            let mut record: serde_json::Value = serde_json::from_str(line).unwrap();
+            let message = record["MESSAGE"].as_str().unwrap().replace("/leases/a", "/leases/\x07");
+            let bytes: Vec<_> = message.bytes().map(|byte| byte.to_string()).collect();
+            record["MESSAGE"] = "bytes".into();
+            let list = format!("[{}]", bytes.join(separator));
+            text += &format!("{}\n", record.to_string().replace("\"bytes\"", &list));
+        }
+        let ran = import_from(&["-t", "tree", "--strict", "-"], text.as_bytes());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let expected = UPDATE.trim_start().replace("/leases/a", r"/leases/\u{7}");
+        assert_eq!(without_place(&ran.stdout), expected);
+    }
+}
+
+#[test]
 fn whole_blocks_in_one_record() {
     check(
         "klog-json.log",

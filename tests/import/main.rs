@@ -7,4 +7,6 @@ mod printed;
 mod problems;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod usage;

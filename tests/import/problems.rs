@@ -132,6 +132,67 @@ fn memory_is_bounded_whatever_is_unfinished() {
 }
 
 #[test]
+fn a_line_that_is_cut_within_its_marker_is_told_of() {
+    let text = "Trace[1]: \"x\" (10-Mar-2025 11:12:14.000) (total time: 5ms):\n\
+        Trace[1\n\
+        I0310 11:12:15.000000 1 trace.go:236] Trace[\n\
+        an array is Trace[] or Trace[i]\n\
+        {\"log\":\"Trace[2]\",\"stream\":\"stderr\"}\n\
+        Trace[99999999999]: \"x\" (10-Mar-2025 11:12:14.000) (total time: 5ms):\n\
+        Trace[1]: [5ms] [5ms] END\n\
+        Trace[1";
+    let ran = import_from(&["-t", "tree", "--strict", "-"], text.as_bytes());
+    assert_eq!(ran.code, 3);
+    assert_eq!(reported(&ran), [2, 3, 5, 6, 8], "{}", ran.stderr);
+    assert!(ran.stderr.contains("-:2: the line is cut off after \"Trace[1\""), "{}", ran.stderr);
+    assert!(ran.stderr.contains("damaged lines (1), blocks cut off (4)"), "{}", ran.stderr);
+    assert_eq!(ran.stdout.lines().count(), 1, "{}", ran.stdout);
+}
+
+#[test]
+fn a_year_that_cannot_be_told_is_not_1970() {
+    let text = "Trace[1]: \"x\" (10-Mar-9999 11:12:14.000) (total time: 5ms):\n\
+        Trace[1]: [5ms] [5ms] END\n\
+        Trace[2]: \"y\" (started: 9999-10-14 02:45:02 +0000 UTC) (total time: 5ms):\n\
+        Trace[2]: [5ms] [5ms] END\n";
+    let ran = import_from(&["-t", "tree", "--strict", "-"], text.as_bytes());
+    assert_eq!((ran.code, ran.stdout.as_str()), (3, ""));
+    assert_eq!(reported(&ran), [1, 3], "{}", ran.stderr);
+    assert!(ran.stderr.contains("10-Mar-9999"), "{}", ran.stderr);
+
+    // Where something else says when it was, that counts.
+    let text = format!("2025-03-10T11:12:14.005Z stderr F {text}");
+    let ran = import_from(&["-t", "tree", "-"], text.as_bytes());
+    assert!(ran.stdout.starts_with("2025-03-10T11:12:14.000Z x 5ms"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("spanbridge.estimated=true"), "{}", ran.stdout);
+}
+
+#[test]
+fn what_a_terminal_would_obey_is_escaped_for_people_and_exact_in_json() {
+    let text = "Trace[1]: \"clear \\x1b[2J\\r\" a\x1bb:\x1b[31m (10-Mar-2025 11:12:14.000) \
+        (total time: 5ms):\n\
+        Trace[1]: ---\"turn \\u202e\" 5ms (11:12:14.005)\n\
+        Trace[1]: ---\x1b]0;x\n\
+        Trace[1]: [5ms] [5ms] END\n\
+        {\"log\": \x1b Trace[1]: \n";
+    let ran = import_from(&["-t", "tree", "-"], text.as_bytes());
+    let printed = [&*ran.stdout, &*ran.stderr].concat();
+    let is_obeyed = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+    assert!(!printed.contains(is_obeyed), "{printed:?}");
+    assert!(ran.stdout.contains(r"clear \u{1b}[2J\r 5ms"), "{}", ran.stdout);
+    assert!(ran.stdout.contains(r"turn \u{202e}"), "{}", ran.stdout);
+    let (problems, slowest) = ran.stderr.split_once("slowest:").expect(&ran.stderr);
+    assert!(slowest.contains(r"clear \u{1b}[2J\r"), "{slowest}");
+    assert!(problems.contains(r"-:3: not understood") && problems.contains("-:5: "), "{problems}");
+
+    let ran = import_from(&["-t", "json", "-qq", "-"], text.as_bytes());
+    let root: serde_json::Value = serde_json::from_str(&ran.stdout).expect(&ran.stdout);
+    assert_eq!(root["name"], "clear \x1b[2J\r");
+    assert_eq!(root["events"][0]["name"], "turn \u{202e}");
+    assert_eq!(root["attributes"]["a\x1bb"], "\x1b[31m");
+}
+
+#[test]
 fn arbitrary_bytes_do_no_harm() {
     // A fixed generator, so that a failure can be repeated; words that matter among the noise.
     let words: [&[u8]; 12] = [

@@ -28,6 +28,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
 pub(crate) use self::behaviour::{Behaviour, Refusal};
 pub(crate) use self::span::{
@@ -73,25 +75,37 @@ impl OtlpReceiver {
     ///
     /// Fails if the address cannot be bound, or no thread or runtime can be had.
     pub(crate) fn start(protocol: Protocol, addr: SocketAddr) -> io::Result<Self> {
+        Self::launch(protocol, addr, None)
+    }
+
+    /// Starts a receiver with TLS on a free loopback port. Its endpoint names `localhost`.
+    pub(crate) fn with_tls(protocol: Protocol, mut config: ServerConfig) -> Self {
+        config.alpn_protocols = match protocol {
+            Protocol::Grpc => vec![b"h2".to_vec()],
+            Protocol::Http => vec![b"http/1.1".to_vec()],
+        };
+        let tls = TlsAcceptor::from(Arc::new(config));
+        let receiver = Self::launch(protocol, free_loopback_port(), Some(tls));
+        receiver.expect("loopback has a free port")
+    }
+
+    fn launch(protocol: Protocol, addr: SocketAddr, tls: Option<TlsAcceptor>) -> io::Result<Self> {
         let listener = TcpListener::bind(addr)?;
         listener.set_nonblocking(true)?;
         let addr = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let store = Arc::new(Store::default());
         let (stop, stopped) = oneshot::channel();
+        let endpoint = match &tls {
+            None => format!("http://{addr}"),
+            Some(_) => format!("https://localhost:{}", addr.port()),
+        };
         let thread = std::thread::Builder::new().name("otlp-receiver".into()).spawn({
             let store = Arc::clone(&store);
             // Leaving `block_on` drops the runtime, and with it every connection.
-            move || runtime.block_on(server::serve(listener, protocol, store, stopped))
+            move || runtime.block_on(server::serve(listener, protocol, tls, store, stopped))
         })?;
-        Ok(Self {
-            addr,
-            protocol,
-            endpoint: format!("http://{addr}"),
-            store,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        Ok(Self { addr, protocol, endpoint, store, stop: Some(stop), thread: Some(thread) })
     }
 
     /// What it speaks.
@@ -104,7 +118,8 @@ impl OtlpReceiver {
         self.addr
     }
 
-    /// The base URL, as `OTEL_EXPORTER_OTLP_ENDPOINT` wants it: `http://127.0.0.1:PORT`.
+    /// The base URL, as `OTEL_EXPORTER_OTLP_ENDPOINT` wants it: `http://127.0.0.1:PORT`,
+    /// and with TLS `https://localhost:PORT`.
     pub(crate) fn endpoint(&self) -> &str {
         &self.endpoint
     }

@@ -21,6 +21,11 @@ pub(crate) struct ApiError {
 }
 
 impl ApiError {
+    /// Whether the client did nothing wrong.
+    pub(crate) fn is_internal(&self) -> bool {
+        self.code.is_server_error()
+    }
+
     /// The body cannot be read as what it should be.
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
@@ -108,6 +113,8 @@ impl fmt::Display for ApiError {
         f.write_str(&self.message)
     }
 }
+
+impl std::error::Error for ApiError {}
 
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {

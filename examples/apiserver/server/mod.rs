@@ -3,20 +3,25 @@
 mod admission;
 mod error;
 mod handlers;
+mod operation;
 mod pod;
 mod storage;
 
 use std::error::Error;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use clap::Args;
 use spanbridge::config::{Feature, FeatureGates};
+use spanbridge::legacy::TextLog;
 use spanbridge::{ClientTracing, ServerTracing};
 
 pub(crate) use self::admission::Admission;
 use self::error::ApiError;
+pub(crate) use self::operation::SlowOperation;
 pub(crate) use self::storage::Storage;
 use crate::process::{Process, read_config};
 
@@ -50,6 +55,11 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "URL")]
     pub(crate) webhook_url: Option<String>,
 
+    /// From how many milliseconds on an operation is slow: its steps are then printed on standard
+    /// error, in the form that Kubernetes' logs have them in.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 500)]
+    pub(crate) slow_operation: u64,
+
     /// Also stop when standard input is closed: for a process that is started by another.
     #[arg(long)]
     pub(crate) exit_on_stdin_close: bool,
@@ -71,6 +81,8 @@ impl Flags {
 /// Fails if the configuration file is not valid, the address cannot be bound, or the last spans
 /// cannot be exported.
 pub(crate) fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
+    TextLog::builder().with_writer(io::stderr).build().install()?;
+    let slow = SlowOperation(Duration::from_millis(flags.slow_operation));
     let process = Process {
         service_name: "apiserver",
         listen: flags.listen,
@@ -87,6 +99,7 @@ pub(crate) fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
             let admission = Admission::new(client, webhook_url.clone(), own_url.clone());
             App::new()
                 .app_data(storage.clone())
+                .app_data(slow)
                 .app_data(web::Data::new(admission))
                 .app_data(web::PayloadConfig::new(MAX_BODY))
                 .configure(routes)

@@ -1,10 +1,13 @@
 //! How sending a request can end, and whether it is worth another try.
 
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rand::Rng as _;
 
 use super::response::ExportResponse;
+use crate::export::sink::Outcome;
 
 /// The collector has the request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,18 +27,60 @@ impl Delivered {
 
 /// The collector does not have the request, or that is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Failure {
-    pub(super) problem: String,
-    pub(super) retry: Retry,
+pub(crate) struct Failure {
+    pub(crate) problem: String,
+    pub(crate) retry: Retry,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Retry {
+pub(crate) enum Retry {
     No,
+    /// Without a pause, however little time is left: only the connection was too old.
+    Now,
     /// After a pause of our own choice.
     Soon,
     /// Not before this long: the collector says so.
     After(Duration),
+}
+
+impl From<Result<Delivered, Failure>> for Outcome {
+    fn from(sent: Result<Delivered, Failure>) -> Self {
+        match sent {
+            Ok(delivered) if delivered.is_whole() => Self::Delivered,
+            Ok(Delivered { rejected, message }) => Self::Partly { rejected, message },
+            Err(failure) => Self::Failed(failure.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem)?;
+        match self.retry {
+            Retry::After(delay) => write!(f, " (to be tried again after {delay:?})"),
+            Retry::No | Retry::Now | Retry::Soon => Ok(()),
+        }
+    }
+}
+
+/// Whether a failure may be the connection's age and not the collector's state.
+///
+/// A collector, or what stands before it, may have closed a connection that was kept for the next
+/// request, and nobody has looked at it since: it is not even read from between exports.
+#[derive(Debug, Default)]
+pub(super) struct KeptConnection(AtomicBool);
+
+impl KeptConnection {
+    /// There was an answer, so the connection may be used again.
+    pub(super) fn answered(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// A request broke off without an answer: what to do about it. The next one goes over a fresh
+    /// connection, so that there is one try more and not several.
+    pub(super) fn broke(&self) -> Retry {
+        if self.0.swap(false, Ordering::Relaxed) { Retry::Now } else { Retry::Soon }
+    }
 }
 
 /// The pause before the first repetition.
@@ -56,6 +101,7 @@ impl BackOff {
         let own = self.0.mul_f64(rand::rng().random_range(0.5..=1.0));
         match retry {
             Retry::No => return None,
+            Retry::Now => return Some(Duration::ZERO),
             Retry::Soon => {}
             Retry::After(least) => return Some(least.max(own)),
         }
@@ -100,6 +146,7 @@ mod tests {
             limit = (limit * 2).min(LONGEST_PAUSE);
         }
         assert_eq!(back_off.pause(Retry::No), None);
+        assert_eq!(back_off.pause(Retry::Now), Some(Duration::ZERO));
         let asked = Duration::from_secs(20);
         assert_eq!(back_off.pause(Retry::After(asked)), Some(asked));
     }

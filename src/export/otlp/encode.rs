@@ -17,7 +17,8 @@ use super::fields::{event, span};
 use super::value::Scalar;
 use super::{span_data, value, wire};
 use crate::export::callsite::{Callsite, Field};
-use crate::export::chunk::{Chunk, SpanRecord};
+use crate::export::chunk::Chunk;
+use crate::export::closed_span::ClosedSpan;
 use crate::export::decode::{Decoder, fail, integer, kind, set_status_code, text};
 use crate::layer::encoding::{Record, Recorded, StatusCode, records};
 use crate::layer::{Calibration, Limits};
@@ -127,15 +128,10 @@ impl SpanEncoder {
         calibration: Calibration,
         out: &mut EncodedSpans,
     ) {
-        let (mut bytes, mut events) = (0, 0);
-        for record in chunk.spans.drain(..) {
-            let own_bytes = &chunk.bytes[bytes..bytes + record.bytes as usize];
-            let own_events = &chunk.events[events..events + record.events as usize];
-            bytes += own_bytes.len();
-            events += own_events.len();
+        for closed in chunk.drain() {
             self.message.clear();
-            if self.plain_span(&record, own_bytes, own_events, calibration).is_none() {
-                let data = self.decoder.span(record, own_bytes, own_events, calibration);
+            if self.plain_span(&closed, calibration).is_none() {
+                let data = self.decoder.span(closed, calibration);
                 self.message.clear();
                 span_data::encode(&mut self.message, &data);
             }
@@ -145,13 +141,8 @@ impl SpanEncoder {
 
     /// Writes a span that has nothing out of the ordinary; `None`, with part of it written, where
     /// it has.
-    fn plain_span(
-        &mut self,
-        record: &SpanRecord,
-        bytes: &[u8],
-        events: &[&'static Metadata<'static>],
-        calibration: Calibration,
-    ) -> Option<()> {
+    fn plain_span(&mut self, closed: &ClosedSpan<'_>, calibration: Calibration) -> Option<()> {
+        let record = &closed.record;
         if record.side.is_some() || self.decoder.adds_threads() {
             return None;
         }
@@ -160,8 +151,7 @@ impl SpanEncoder {
             return None;
         }
         let mut message = std::mem::take(&mut self.message);
-        let written =
-            self.write_plain_span(&mut message, &site, record, bytes, events, calibration);
+        let written = self.write_plain_span(&mut message, &site, closed, calibration);
         self.message = message;
         written
     }
@@ -170,9 +160,7 @@ impl SpanEncoder {
         &mut self,
         out: &mut Vec<u8>,
         site: &Site,
-        record: &SpanRecord,
-        bytes: &[u8],
-        events: &[&'static Metadata<'static>],
+        &ClosedSpan { ref record, bytes, events }: &ClosedSpan<'_>,
         calibration: Calibration,
     ) -> Option<()> {
         wire::bytes(out, span::TRACE_ID, &record.identity.trace_id.to_be_bytes());

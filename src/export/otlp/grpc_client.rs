@@ -1,5 +1,7 @@
 //! OTLP over gRPC: encoded requests through tonic.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, Bytes};
@@ -12,9 +14,9 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
-use super::delivery::{Delivered, Failure, Retry, chain};
+use super::delivery::{Delivered, Failure, KeptConnection, Retry, chain};
 use super::response::ExportResponse;
-use super::{USER_AGENT, tls};
+use super::{USER_AGENT, not_allowed, tls};
 use crate::config::Protocol;
 use crate::config::endpoint::{CollectorAddress, TcpAddress};
 use crate::config::settings::Settings;
@@ -23,8 +25,18 @@ const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Expor
 
 #[derive(Debug)]
 pub(super) struct Grpc {
-    client: Client<Channel>,
+    endpoint: Endpoint,
+    is_gzip: bool,
+    /// Replaced where the connection is not to be trusted.
+    client: Mutex<Client<Channel>>,
     metadata: MetadataMap,
+    connection: KeptConnection,
+    /// What may be wrong where a connection is closed as soon as it is made. A server that does not
+    /// like a client's certificate says so when the client is through with its handshake, and the
+    /// transport keeps that to itself.
+    on_closed: Option<&'static str>,
+    /// A request is under way, or was given up when its time was over.
+    is_unanswered: AtomicBool,
 }
 
 impl Grpc {
@@ -45,34 +57,108 @@ impl Grpc {
             .user_agent(USER_AGENT)
             .map_err(|error| error.to_string())?
             .connect_timeout(timeout);
-        let mut client = Client::new(endpoint.connect_lazy());
-        if settings.otlp.is_gzip {
-            client = client.send_compressed(CompressionEncoding::Gzip);
-        }
-        client = client.accept_compressed(CompressionEncoding::Gzip);
         let mut metadata = MetadataMap::new();
         for (name, value) in &settings.otlp.headers {
-            let name = MetadataKey::from_bytes(name.as_bytes());
-            if let (Ok(name), Ok(mut value)) = (name, MetadataValue::try_from(value)) {
-                value.set_sensitive(true);
-                metadata.insert(name, value);
-            }
+            add(&mut metadata, name, value).ok_or_else(|| not_allowed(name))?;
         }
-        Ok(Self { client, metadata })
+        Ok(Self {
+            client: Mutex::new(client(&endpoint, settings.otlp.is_gzip)),
+            endpoint,
+            is_gzip: settings.otlp.is_gzip,
+            metadata,
+            connection: KeptConnection::default(),
+            on_closed: on_closed(settings),
+            is_unanswered: AtomicBool::new(false),
+        })
     }
 
+    /// # Cancel safety
+    ///
+    /// Who drops the future has waited too long, perhaps for a host that went away without a word.
+    /// TCP would go on trying for a quarter of an hour, so the next request gets a connection of
+    /// its own.
     pub(super) async fn send(&self, request: Bytes) -> Result<Delivered, Failure> {
-        let mut client = self.client.clone();
+        let is_left = self.is_unanswered.swap(true, Ordering::Relaxed);
+        let sent = self.try_send(request, is_left).await;
+        self.is_unanswered.store(false, Ordering::Relaxed);
+        sent
+    }
+
+    async fn try_send(&self, request: Bytes, reconnects: bool) -> Result<Delivered, Failure> {
+        let mut client = {
+            // Nothing that can panic runs under the lock.
+            let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+            if reconnects {
+                *client = self::client(&self.endpoint, self.is_gzip);
+            }
+            client.clone()
+        };
         client
             .ready()
             .await
-            .map_err(|error| Failure { problem: chain(&error), retry: Retry::Soon })?;
+            .map_err(|error| Failure { problem: chain(&error), retry: self.connection.broke() })?;
         let mut request = Request::new(request);
         *request.metadata_mut() = self.metadata.clone();
         let response = client.unary(request, PathAndQuery::from_static(EXPORT), Raw).await;
-        let response = response.map_err(|status| failure(&status))?.into_inner();
-        Ok(response.into())
+        // What a server answers has no source: such an error broke on the way.
+        if let Err(status) = &response
+            && std::error::Error::source(status).is_some()
+        {
+            let mut failure = failure(status);
+            match (self.connection.broke(), self.on_closed) {
+                (Retry::Now, _) => failure.retry = Retry::Now,
+                // Not connecting at all is told as that, and with its reason.
+                (_, Some(hint)) if status.code() != Code::Unavailable => {
+                    failure.problem = format!("{}; {hint}", failure.problem);
+                }
+                _ => {}
+            }
+            return Err(failure);
+        }
+        self.connection.answered();
+        Ok(response.map_err(|status| failure(&status))?.into_inner().into())
     }
+}
+
+/// Connects when it is used for the first time.
+fn client(endpoint: &Endpoint, is_gzip: bool) -> Client<Channel> {
+    let mut client = Client::new(endpoint.connect_lazy());
+    if is_gzip {
+        client = client.send_compressed(CompressionEncoding::Gzip);
+    }
+    client.accept_compressed(CompressionEncoding::Gzip)
+}
+
+/// Names that end in `-bin` have values of any bytes, which travel in base64. `None` where gRPC
+/// does not allow the header.
+fn add(metadata: &mut MetadataMap, name: &str, value: &str) -> Option<()> {
+    if name.ends_with("-bin") {
+        let mut value = MetadataValue::from_bytes(value.as_bytes());
+        value.set_sensitive(true);
+        metadata.insert_bin(MetadataKey::from_bytes(name.as_bytes()).ok()?, value);
+    } else {
+        let mut value = MetadataValue::try_from(value).ok()?;
+        value.set_sensitive(true);
+        metadata.insert(MetadataKey::from_bytes(name.as_bytes()).ok()?, value);
+    }
+    Some(())
+}
+
+fn on_closed(settings: &Settings) -> Option<&'static str> {
+    match &settings.endpoint {
+        Some(CollectorAddress::Tcp(address)) if address.is_tls() => {}
+        _ => return None,
+    }
+    Some(match settings.otlp.tls.certificate {
+        None => {
+            "if the collector asks for a client certificate, name one by \
+             OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"
+        }
+        Some(_) => {
+            "the collector may not trust the client certificate that \
+             OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE names"
+        }
+    })
 }
 
 fn tcp(address: &TcpAddress, settings: &Settings) -> Result<Endpoint, String> {
@@ -81,6 +167,7 @@ fn tcp(address: &TcpAddress, settings: &Settings) -> Result<Endpoint, String> {
         return Ok(endpoint);
     }
     let files = tls::Files::read(&settings.otlp.tls)?;
+    tls::check(&files)?;
     let mut config = ClientTlsConfig::new();
     config = match files.ca {
         Some(pem) => config.ca_certificate(Certificate::from_pem(pem)),
@@ -111,12 +198,12 @@ fn failure(status: &Status) -> Failure {
             | Code::DataLoss,
             _,
         ) => Retry::Soon,
-        // What a server answers has no source: this broke on the way.
         _ if std::error::Error::source(status).is_some() => Retry::Soon,
         _ => Retry::No,
     };
     let source = std::error::Error::source(status).map(chain);
     let message = match (status.message(), source) {
+        (message, Some(source)) if source.contains(message) => source,
         (message, Some(source)) if !source.is_empty() => format!("{message}: {source}"),
         (message, _) => message.to_owned(),
     };

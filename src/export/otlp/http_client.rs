@@ -18,10 +18,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use prost::Message as _;
 
-use super::delivery::chain;
-use super::delivery::{Delivered, Failure, Retry};
+use super::delivery::{Delivered, Failure, KeptConnection, Retry, chain};
 use super::response::{ExportResponse, RpcStatus};
-use super::{USER_AGENT, tls};
+use super::{USER_AGENT, not_allowed, tls};
 use crate::config::Protocol;
 use crate::config::endpoint::{CollectorAddress, TcpAddress};
 use crate::config::settings::Settings;
@@ -35,6 +34,7 @@ pub(super) struct Http {
     uri: Uri,
     headers: HeaderMap,
     is_gzip: bool,
+    connection: KeptConnection,
 }
 
 impl Http {
@@ -68,18 +68,19 @@ impl Http {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         for (name, value) in &settings.otlp.headers {
-            let name = HeaderName::from_bytes(name.as_bytes());
-            if let (Ok(name), Ok(mut value)) = (name, HeaderValue::from_str(value)) {
-                value.set_sensitive(true);
-                headers.insert(name, value);
-            }
+            let key = HeaderName::from_bytes(name.as_bytes());
+            let (Ok(key), Ok(mut value)) = (key, HeaderValue::from_str(value)) else {
+                return Err(not_allowed(name));
+            };
+            value.set_sensitive(true);
+            headers.insert(key, value);
         }
         let client = Client::builder(TokioExecutor::new())
             // Collectors and balancers commonly close idle connections after a minute.
             .pool_idle_timeout(Duration::from_secs(30))
             .pool_timer(TokioTimer::new())
             .build(connector);
-        Ok(Self { client, uri, headers, is_gzip })
+        Ok(Self { client, uri, headers, is_gzip, connection: KeptConnection::default() })
     }
 
     pub(super) async fn send(&self, body: Bytes) -> Result<Delivered, Failure> {
@@ -88,8 +89,12 @@ impl Http {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
-        let soon = |problem| Failure { problem, retry: Retry::Soon };
-        let response = self.client.request(request).await.map_err(|error| soon(chain(&error)))?;
+        let response = self
+            .client
+            .request(request)
+            .await
+            .map_err(|error| Failure { problem: chain(&error), retry: self.connection.broke() })?;
+        self.connection.answered();
         let (head, body) = response.into_parts();
         let body = Limited::new(body, MAX_RESPONSE).collect().await;
         // An answer that breaks off, or is too long to be one, still has its status.

@@ -3,6 +3,8 @@
 //! Source of what is done with answers and failures: the OTLP specification 1.x,
 //! <https://opentelemetry.io/docs/specs/otlp/>.
 
+#[cfg(all(test, feature = "otlp-grpc", feature = "otlp-http"))]
+mod connection_tests;
 mod delivery;
 mod encode;
 mod fields;
@@ -18,6 +20,8 @@ mod span_data;
 #[cfg(test)]
 mod tests;
 mod tls;
+#[cfg(all(test, feature = "otlp-grpc", feature = "otlp-http"))]
+mod tls_tests;
 mod value;
 mod wire;
 
@@ -26,16 +30,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use opentelemetry::InstrumentationScope;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
-use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::SpanData;
 use tokio::time::{Instant, sleep, timeout_at};
 
-pub(crate) use self::delivery::Delivered;
-use self::delivery::{BackOff, Failure};
+use self::delivery::BackOff;
+pub(crate) use self::delivery::{Delivered, Failure, Retry};
 pub(crate) use self::encode::{EncodedSpans, SpanEncoder};
 use self::request::Envelope;
 use crate::config::Protocol;
 use crate::config::settings::Settings;
+use crate::export::exporter::{DynExporter, Exporting};
 
 const USER_AGENT: &str = concat!("OTel-OTLP-Exporter-Rust spanbridge/", env!("CARGO_PKG_VERSION"));
 
@@ -116,7 +121,7 @@ impl OtlpExporter {
         &self,
         spans: &EncodedSpans,
         is_urgent: impl Fn() -> bool,
-    ) -> Result<Delivered, String> {
+    ) -> Result<Delivered, Failure> {
         self.send_in(&self.envelope, spans, is_urgent).await
     }
 
@@ -125,7 +130,7 @@ impl OtlpExporter {
         envelope: &Envelope,
         spans: &EncodedSpans,
         is_urgent: impl Fn() -> bool,
-    ) -> Result<Delivered, String> {
+    ) -> Result<Delivered, Failure> {
         let request = Bytes::from(envelope.around(spans.bytes()));
         let deadline = Instant::now() + self.timeout;
         let mut back_off = BackOff::new();
@@ -134,11 +139,15 @@ impl OtlpExporter {
             let failure = match sent {
                 Ok(Ok(delivered)) => return Ok(delivered),
                 Ok(Err(failure)) => failure,
-                Err(_) => return Err(format!("no answer within {:?}", self.timeout)),
+                Err(_) => {
+                    let problem = format!("no answer within {:?}", self.timeout);
+                    return Err(Failure { problem, retry: Retry::Soon });
+                }
             };
-            let Some(pause) = back_off.pause(failure.retry) else { return Err(failure.problem) };
-            if is_urgent() || pause >= deadline.saturating_duration_since(Instant::now()) {
-                return Err(failure.problem);
+            let Some(pause) = back_off.pause(failure.retry) else { return Err(failure) };
+            let has_time = pause < deadline.saturating_duration_since(Instant::now());
+            if failure.retry != Retry::Now && (is_urgent() || !has_time) {
+                return Err(failure);
             }
             pause_unless(pause, &is_urgent).await;
         }
@@ -153,7 +162,7 @@ impl OtlpExporter {
         &self,
         batch: &[SpanData],
         is_urgent: impl Fn() -> bool,
-    ) -> Result<Delivered, String> {
+    ) -> Result<Delivered, Failure> {
         let mut delivered = Delivered::default();
         // Mostly all of them are of one scope.
         for spans in batch.chunk_by(|a, b| a.instrumentation_scope == b.instrumentation_scope) {
@@ -173,6 +182,14 @@ impl OtlpExporter {
     }
 }
 
+/// Nothing is told of the value: it may be a secret.
+fn not_allowed(header: &str) -> String {
+    format!(
+        "OTEL_EXPORTER_OTLP_HEADERS or OTEL_EXPORTER_OTLP_TRACES_HEADERS: the protocol does not \
+         allow the header {header} or its value"
+    )
+}
+
 /// Waits, but for no longer than it takes to see that it is urgent.
 async fn pause_unless(pause: Duration, is_urgent: impl Fn() -> bool) {
     const STEP: Duration = Duration::from_millis(50);
@@ -183,16 +200,21 @@ async fn pause_unless(pause: Duration, is_urgent: impl Fn() -> bool) {
 }
 
 /// For where spans go to other destinations as well, and so are built for these anyway.
-impl SpanExporter for OtlpExporter {
-    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        match self.send_data(&batch, || false).await {
-            Ok(Delivered { rejected: 0, .. }) => Ok(()),
-            Ok(Delivered { rejected, message }) => Err(OTelSdkError::InternalFailure(format!(
-                "{rejected} of {} spans rejected: {message}",
-                batch.len()
-            ))),
-            Err(problem) => Err(OTelSdkError::InternalFailure(problem)),
-        }
+impl DynExporter for OtlpExporter {
+    fn export<'a>(
+        &'a self,
+        batch: Vec<SpanData>,
+        is_urgent: &'a dyn Fn() -> bool,
+    ) -> Exporting<'a> {
+        Box::pin(async move { self.send_data(&batch, is_urgent).await.into() })
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown(&self) -> OTelSdkResult {
+        Ok(())
     }
 
     fn set_resource(&mut self, resource: &Resource) {

@@ -16,8 +16,10 @@ use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
 use tonic::codegen::{Service as _, async_trait};
@@ -30,6 +32,7 @@ use super::{Protocol, http};
 pub(super) async fn serve(
     listener: TcpListener,
     protocol: Protocol,
+    tls: Option<TlsAcceptor>,
     store: Arc<Store>,
     mut stopped: oneshot::Receiver<()>,
 ) {
@@ -38,7 +41,10 @@ pub(super) async fn serve(
         tokio::select! {
             _ = &mut stopped => return,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => drop(tokio::spawn(connection(stream, protocol, Arc::clone(&store)))),
+                Ok((stream, _)) => {
+                    let (tls, store) = (tls.clone(), Arc::clone(&store));
+                    tokio::spawn(accepted_with(stream, tls, protocol, store));
+                }
                 // The peer left before it was accepted, or descriptors ran out: the next may work.
                 Err(_) => tokio::task::yield_now().await,
             },
@@ -46,7 +52,29 @@ pub(super) async fn serve(
     }
 }
 
-async fn connection(stream: TcpStream, protocol: Protocol, store: Arc<Store>) {
+async fn accepted_with(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    protocol: Protocol,
+    store: Arc<Store>,
+) {
+    // An answer is not to wait for the acknowledgement of its head.
+    let _ = stream.set_nodelay(true);
+    match tls {
+        None => connection(stream, protocol, store).await,
+        Some(tls) => {
+            // Who has shaken hands in vain knows why.
+            if let Ok(stream) = tls.accept(stream).await {
+                connection(stream, protocol, store).await;
+            }
+        }
+    }
+}
+
+async fn connection<S>(stream: S, protocol: Protocol, store: Arc<Store>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let mut cut = store.cut();
     let io = TokioIo::new(stream);
     let grpc = TraceServiceServer::new(Grpc(Arc::clone(&store)))

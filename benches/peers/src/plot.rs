@@ -1,0 +1,180 @@
+//! Plots next to the result file.
+
+use std::path::{Path, PathBuf};
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use crate::report::Results;
+use crate::samples::Samples;
+use crate::scaling;
+use crate::shared::work::Work;
+use crate::stacks;
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+const OURS: RGBColor = RGBColor(0x1b, 0x6e, 0xc2);
+const FLOOR: RGBColor = RGBColor(0x9a, 0x9a, 0x9a);
+const THEIRS: RGBColor = RGBColor(0xd0, 0x74, 0x2c);
+const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
+
+const WIDTH: u32 = 900;
+const ROW: u32 = 24;
+const HEAD: u32 = 40;
+/// For the names at the left and the figures at the right.
+const NAMES: i32 = 400;
+const FIGURES: i32 = 90;
+
+/// Horizontal bars with a title.
+struct Panel {
+    title: &'static str,
+    decimals: usize,
+    bars: Vec<(&'static str, f64)>,
+}
+
+/// Draws what was measured: the costs in one file, and scaling in another.
+pub(crate) fn draw(results: &Results, folder: &Path, name: &str) -> Result<Vec<PathBuf>, String> {
+    let mut files = Vec::new();
+    let panels = panels(results);
+    if !panels.is_empty() {
+        let file = folder.join(format!("{name}-cost.svg"));
+        costs(&panels, &file).map_err(|error| format!("{}: {error}", file.display()))?;
+        files.push(file);
+    }
+    if !results.scaling.is_empty() {
+        let file = folder.join(format!("{name}-scaling.svg"));
+        threads(&results.scaling, &file).map_err(|error| format!("{}: {error}", file.display()))?;
+        files.push(file);
+    }
+    Ok(files)
+}
+
+/// What a file that [`draw`] wrote shows.
+pub(crate) fn title(file: &Path) -> &'static str {
+    match file.to_string_lossy().ends_with("-cost.svg") {
+        true => "What tracing costs",
+        false => "Requests a second by number of threads",
+    }
+}
+
+fn panels(results: &Results) -> Vec<Panel> {
+    let bar = |name, samples: &Samples| (name, samples.median());
+    let hot = |work| {
+        let named = |stack: &'static str| Some(bar(stack, results.nanos(work, stack)?));
+        stacks::ALL.iter().filter_map(|stack| named(stack.name)).collect()
+    };
+    let panels = [
+        Panel {
+            title: "A request: extract, SERVER span, CLIENT span, inject (ns)",
+            decimals: 0,
+            bars: hot(Work::Request),
+        },
+        Panel { title: "A span with 8 attributes (ns)", decimals: 0, bars: hot(Work::Span8) },
+        Panel {
+            title: "A span, made and delivered over gRPC (µs of processor time)",
+            decimals: 2,
+            bars: results.export.iter().map(|row| bar(row.stack, &row.micros)).collect(),
+        },
+        Panel {
+            title: "actix-web under wrk (µs of processor time for a request)",
+            decimals: 2,
+            bars: results.http.iter().map(|row| bar(row.stack, &row.cpu)).collect(),
+        },
+        Panel {
+            title: "actix-web under wrk (thousands of requests a second; more is better)",
+            decimals: 1,
+            bars: results.http.iter().map(|row| (row.stack, row.rate.median() / 1_000.0)).collect(),
+        },
+    ];
+    panels.into_iter().filter(|panel| !panel.bars.is_empty()).collect()
+}
+
+fn color(stack: &str) -> RGBColor {
+    match stack {
+        "registry alone" | "actix-web alone" => FLOOR,
+        _ if stack.starts_with("spanbridge") => OURS,
+        _ => THEIRS,
+    }
+}
+
+type Drawn = Result<(), Box<dyn std::error::Error>>;
+
+fn costs(panels: &[Panel], file: &Path) -> Drawn {
+    let heights: Vec<_> =
+        panels.iter().map(|panel| HEAD + ROW * panel.bars.len() as u32 + 10).collect();
+    let root = SVGBackend::new(file, (WIDTH, heights.iter().sum::<u32>() + 10)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let mut rest = root.clone();
+    for (panel, height) in panels.iter().zip(heights) {
+        let (area, below) = rest.split_vertically(height);
+        bars(&area, panel)?;
+        rest = below;
+    }
+    root.present()?;
+    Ok(())
+}
+
+fn bars(area: &Area<'_>, panel: &Panel) -> Drawn {
+    let style = |size: u32| ("sans-serif", size).into_font().color(&INK);
+    let anchored = |horizontal| style(14).pos(Pos::new(horizontal, VPos::Center));
+    area.draw(&Text::new(panel.title, (12, 14), style(17)))?;
+    let most = panel.bars.iter().map(|(_, value)| *value).fold(f64::MIN_POSITIVE, f64::max);
+    let room = f64::from(WIDTH as i32 - NAMES - FIGURES);
+    for (row, (name, value)) in panel.bars.iter().enumerate() {
+        let top = (HEAD + ROW * row as u32) as i32;
+        let middle = top + ROW as i32 / 2;
+        let end = NAMES + (room * value / most).round() as i32;
+        area.draw(&Text::new(*name, (NAMES - 8, middle), anchored(HPos::Right)))?;
+        let bar = [(NAMES, top + 3), (end.max(NAMES + 1), top + ROW as i32 - 3)];
+        area.draw(&Rectangle::new(bar, color(name).filled()))?;
+        let figure = format!("{value:.*}", panel.decimals);
+        area.draw(&Text::new(figure, (end + 6, middle), anchored(HPos::Left)))?;
+    }
+    Ok(())
+}
+
+fn threads(rows: &[scaling::Row], file: &Path) -> Drawn {
+    let root = SVGBackend::new(file, (WIDTH, 420)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let thousands = |row: &scaling::Row| row.rate.median() / 1_000.0;
+    // With room for the legend above the lines.
+    let most = rows.iter().map(thousands).fold(1.0, f64::max) * 1.7;
+    let last = *scaling::THREADS.last().expect("there are some") as f64;
+    let mut chart = ChartBuilder::on(&root)
+        .caption("Requests a second, thousands", ("sans-serif", 17).into_font().color(&INK))
+        .margin(12)
+        .x_label_area_size(36)
+        .y_label_area_size(60)
+        .build_cartesian_2d((1.0..last).log_scale().base(2.0), 0.0..most)?;
+    chart
+        .configure_mesh()
+        .x_desc("threads")
+        .x_labels(scaling::THREADS.len())
+        .x_label_formatter(&|threads| format!("{threads:.0}"))
+        .y_label_formatter(&|rate| format!("{rate:.0}"))
+        .light_line_style(TRANSPARENT)
+        .draw()?;
+    let stacks = rows.iter().filter(|row| row.threads == scaling::THREADS[0]);
+    for (number, stack) in stacks.map(|row| row.stack).enumerate() {
+        let points: Vec<_> = rows
+            .iter()
+            .filter(|row| row.stack == stack)
+            .map(|row| (row.threads as f64, thousands(row)))
+            .collect();
+        let color = Palette99::pick(number).to_rgba();
+        let line = color.stroke_width(2);
+        chart
+            .draw_series(LineSeries::new(points, line).point_size(3))?
+            .label(stack)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], line));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE.mix(0.85))
+        .border_style(FLOOR)
+        .draw()?;
+    root.present()?;
+    Ok(())
+}

@@ -1,0 +1,359 @@
+//! The result file: tables, ratios, goals, what is unequal.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+
+use crate::hot::Row;
+use crate::instructions::Instructions;
+use crate::machine::{self, Machine};
+use crate::plan::Plan;
+use crate::propagation::Propagation;
+use crate::samples::Samples;
+use crate::shared::ours;
+use crate::shared::work::Work;
+use crate::{export, goals, http, http_stacks, plot, scaling, stacks, theirs};
+
+/// Of all parts; empty where a part was left out.
+#[derive(Debug)]
+pub(crate) struct Results {
+    pub(crate) hot: Vec<Row>,
+    pub(crate) propagation: Option<Propagation>,
+    pub(crate) instructions: Instructions,
+    pub(crate) scaling: Vec<scaling::Row>,
+    pub(crate) export: Vec<export::Row>,
+    pub(crate) http: Vec<http::Row>,
+    pub(crate) seconds: u64,
+}
+
+impl Results {
+    pub(crate) fn nanos(&self, work: Work, stack: &str) -> Option<&Samples> {
+        let row = self.hot.iter().find(|row| row.work == work && row.stack == stack);
+        row.map(|row| &row.nanos)
+    }
+}
+
+/// Writes everything, and gives the files.
+pub(crate) fn write(
+    plan: &Plan,
+    machine: &Machine,
+    results: &Results,
+) -> Result<Vec<PathBuf>, String> {
+    let folder = plan.folder();
+    let fail = |error: std::io::Error| format!("{}: {error}", folder.display());
+    fs::create_dir_all(&folder).map_err(fail)?;
+    let (commit, is_changed) = machine::commit(&plan.repository);
+    let date = jiff::Zoned::now().date();
+    let kind = if plan.quick { "quick" } else { "all" };
+    let name = format!("{date}-{commit}-{kind}");
+    let plots = plot::draw(results, &folder, &name)?;
+    let mut text = String::new();
+    head(&mut text, plan, machine, results, &format!("{date}, commit {commit}"), is_changed);
+    for plot in &plots {
+        let file = plot.file_name().unwrap_or_default().to_string_lossy();
+        line(&mut text, &format!("![{}]({file})\n", plot::title(plot)));
+    }
+    goals_table(&mut text, results);
+    hot_table(&mut text, results);
+    instructions_table(&mut text, results);
+    scaling_table(&mut text, results);
+    export_table(&mut text, results);
+    http_table(&mut text, results);
+    text.push_str(UNEQUAL);
+    let file = folder.join(format!("{name}.md"));
+    fs::write(&file, text).map_err(fail)?;
+    if !plan.quick && plan.out.is_none() {
+        show_in_readme(plan, &name, &plots)?;
+    }
+    Ok([vec![file], plots].concat())
+}
+
+/// What is between these two lines in the README is the newest result's plot and a link to it.
+const README_MARKS: [&str; 2] = ["<!-- newest benchmark -->", "<!-- /newest benchmark -->"];
+
+fn show_in_readme(plan: &Plan, name: &str, plots: &[PathBuf]) -> Result<(), String> {
+    let readme = plan.repository.join("README.md");
+    let fail = |problem: String| format!("{}: {problem}", readme.display());
+    let Some(plot) = plots.first() else { return Ok(()) };
+    let text = fs::read_to_string(&readme).map_err(|error| fail(error.to_string()))?;
+    let plot = plot.file_name().unwrap_or_default().to_string_lossy();
+    let shown = format!(
+        "![Cost of spanbridge and its peers](benches/results/{plot})\n\n\
+         Tables, what is unequal, and the machine: [{name}](benches/results/{name}.md).\n"
+    );
+    let text = between(&text, README_MARKS, &shown)
+        .ok_or_else(|| fail(format!("has no lines {README_MARKS:?}, one after the other")))?;
+    fs::write(&readme, text).map_err(|error| fail(error.to_string()))
+}
+
+fn between(text: &str, [start, end]: [&str; 2], new: &str) -> Option<String> {
+    let (before, rest) = text.split_once(start)?;
+    let (_, after) = rest.split_once(end)?;
+    Some(format!("{before}{start}\n{new}{end}{after}"))
+}
+
+fn line(text: &mut String, line: &str) {
+    writeln!(text, "{line}").expect("writing to a String does not fail");
+}
+
+fn head(
+    text: &mut String,
+    plan: &Plan,
+    machine: &Machine,
+    results: &Results,
+    what: &str,
+    is_changed: bool,
+) {
+    line(text, &format!("# All benchmarks, {what}\n"));
+    if plan.quick {
+        line(text, "**A quick run, to see that it works: these figures say nothing.**\n");
+    }
+    if is_changed {
+        line(text, "**The folder had changes that are not in that commit.**\n");
+    }
+    line(
+        text,
+        &format!(
+            "`just bench-all`; {} s. {}, {} processors, {}, Linux {}, {}, release profile with fat \
+             LTO. Load average before the run: {}.\n",
+            results.seconds,
+            machine.processor,
+            machine.processors,
+            machine.memory,
+            machine.kernel,
+            machine.rustc,
+            machine.load,
+        ),
+    );
+    let versions = machine::versions();
+    let versions: Vec<_> =
+        versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+    line(text, &format!("{}.\n", versions.join(", ")));
+    line(
+        text,
+        "Each stack runs in a process of its own. In each round all of them are measured, one after \
+         the other, so that what the machine does meets all of them; ratios and differences are \
+         medians over the rounds of what two stacks did in the same one. `least` is the fastest \
+         round. The spread is how far the middle half of the rounds lies apart, as a part of the \
+         median: no smaller difference counts.\n",
+    );
+}
+
+fn goals_table(text: &mut String, results: &Results) {
+    line(text, "## Goals\n\n| | goal | measured | |\n|---|---|---|---|");
+    for goal in goals::goals(results) {
+        line(
+            text,
+            &format!("| {} | {} | {} | {} |", goal.what, goal.limit, goal.measured, goal.verdict),
+        );
+    }
+    line(text, "");
+}
+
+fn hot_table(text: &mut String, results: &Results) {
+    if results.hot.is_empty() {
+        return;
+    }
+    line(text, "## One thread, nanoseconds for one\n");
+    line(
+        text,
+        "Spans are made in bursts of at most 1,000, after which all are exported off the clock.\n",
+    );
+    for work in Work::ALL {
+        line(text, &format!("### {}\n", work.name()));
+        line(
+            text,
+            "| stack | median | least | spread | over the registry | of t-o with defaults | spans lost |",
+        );
+        line(text, "|---|---:|---:|---:|---:|---:|---:|");
+        let base = |name| results.nanos(work, name);
+        let registry = base(ours::REGISTRY.name);
+        let defaults = base(theirs::DEFAULTS.name);
+        for row in results.hot.iter().filter(|row| row.work == work) {
+            let nanos = &row.nanos;
+            line(
+                text,
+                &format!(
+                    "| {} | {:.0} | {:.0} | {:.0} % | {} | {} | {} |",
+                    row.stack,
+                    nanos.median(),
+                    nanos.least(),
+                    nanos.spread() * 100.0,
+                    registry.map_or_else(String::new, |base| format!("{:.0}", nanos.less(base))),
+                    defaults.map_or_else(String::new, |base| format!("{:.2}", nanos.by(base))),
+                    row.spans.started.saturating_sub(row.spans.exported),
+                ),
+            );
+        }
+        line(text, "");
+    }
+}
+
+fn instructions_table(text: &mut String, results: &Results) {
+    let found = &results.instructions;
+    if let Some(problem) = &found.problem {
+        line(text, &format!("Instructions were not all counted: {problem}.\n"));
+    }
+    if found.rows.is_empty() {
+        return;
+    }
+    line(text, "## Instructions (and heap allocations) of one, on the thread that does it\n");
+    line(text, "By callgrind: noise of a thousandth. A dash: not what this stack does.\n");
+    let works: Vec<_> =
+        Work::ALL.into_iter().filter(|work| found.rows.iter().any(|row| row.0 == *work)).collect();
+    let names: Vec<_> = works.iter().map(|work| work.name()).collect();
+    line(text, &format!("| stack | {} |", names.join(" | ")));
+    line(text, &format!("|---|{}", "---:|".repeat(works.len())));
+    for stack in stacks::ALL {
+        let cells: Vec<_> = works
+            .iter()
+            .map(|work| {
+                found.of(*work, stack.name).map_or_else(
+                    || "-".to_owned(),
+                    |count| format!("{:.0} ({:.1})", count.instructions, count.allocations + 0.0),
+                )
+            })
+            .collect();
+        line(text, &format!("| {} | {} |", stack.name, cells.join(" | ")));
+    }
+    line(text, "");
+}
+
+fn scaling_table(text: &mut String, results: &Results) {
+    if results.scaling.is_empty() {
+        return;
+    }
+    line(text, "## Requests a second on several threads, thousands\n");
+    line(
+        text,
+        "At full speed, without pauses, so queues run full; in brackets what part of the spans was \
+         lost.\n",
+    );
+    let threads: Vec<_> = scaling::THREADS.iter().map(|n| format!("{n} threads")).collect();
+    line(text, &format!("| stack | {} |", threads.join(" | ")));
+    line(text, &format!("|---|{}", "---:|".repeat(threads.len())));
+    for first in results.scaling.iter().filter(|row| row.threads == scaling::THREADS[0]) {
+        let cells: Vec<_> = results
+            .scaling
+            .iter()
+            .filter(|row| row.stack == first.stack)
+            .map(|row| {
+                let lost = row.spans.started.saturating_sub(row.spans.exported);
+                let part = match row.spans.started {
+                    0 => String::new(),
+                    started => format!(" ({:.0} %)", lost as f64 * 100.0 / started as f64),
+                };
+                format!("{:.0}{part}", row.rate.median() / 1_000.0)
+            })
+            .collect();
+        line(text, &format!("| {} | {} |", first.stack, cells.join(" | ")));
+    }
+    line(text, "");
+}
+
+fn export_table(text: &mut String, results: &Results) {
+    let Some(defaults) =
+        results.export.iter().find(|row| row.stack == theirs::DEFAULTS.name).map(|row| &row.micros)
+    else {
+        return;
+    };
+    line(text, "## Processor time of the whole process for a span that arrives, microseconds\n");
+    line(
+        text,
+        "Over gRPC to a receiver in another process. Bursts of 250 spans, in pairs with ten and \
+         five attributes, and pauses of 10 ms.\n",
+    );
+    line(text, "| stack | median | least | most | of t-o with defaults | lost |");
+    line(text, "|---|---:|---:|---:|---:|---:|");
+    for row in &results.export {
+        let micros = &row.micros;
+        line(
+            text,
+            &format!(
+                "| {} | {:.2} | {:.2} | {:.2} | {:.2} | {} of {} |",
+                row.stack,
+                micros.median(),
+                micros.least(),
+                micros.most(),
+                micros.by(defaults),
+                row.lost,
+                row.spans
+            ),
+        );
+    }
+    line(text, "");
+}
+
+fn http_table(text: &mut String, results: &Results) {
+    let Some(bare) = results.http.iter().find(|row| row.stack == http_stacks::BARE) else { return };
+    line(text, "## actix-web under wrk\n");
+    line(
+        text,
+        &format!(
+            "One worker, a handler that answers `ok`, {} connections on one thread of wrk; the \
+             client, the exporter and the receiver share the processors with the server. \
+             Processor time is the server's, with its exporter.\n",
+            http::CONNECTIONS
+        ),
+    );
+    line(
+        text,
+        "| server | requests/s | spread | throughput lost | µs of processor for a request | added | spans lost |",
+    );
+    line(text, "|---|---:|---:|---:|---:|---:|---:|");
+    for row in &results.http {
+        let lost = match row.spans {
+            0 => "-".to_owned(),
+            spans => format!("{} of {spans}", row.lost),
+        };
+        line(
+            text,
+            &format!(
+                "| {} | {:.0} | {:.1} % | {:.1} % | {:.2} | {:.2} | {lost} |",
+                row.stack,
+                row.rate.median(),
+                row.rate.spread() * 100.0,
+                (1.0 - row.rate.by(&bare.rate)) * 100.0,
+                row.cpu.median(),
+                row.cpu.less(&bare.cpu),
+            ),
+        );
+    }
+    line(text, "");
+}
+
+const UNEQUAL: &str = "\
+## What is unequal
+
+* `registry alone` makes the spans and does not propagate; `spanbridge, off` has no subscriber, and
+  `no layer` a registry without ours: both pass context on and record nothing.
+* `spanbridge` reads and writes headers as its middleware does; tracing-opentelemetry, the SDK and
+  `by TextMapPropagator` through the propagators of the OpenTelemetry API, with baggage; fastrace by
+  its own function, `traceparent` only.
+* The SDK's rows do not go through `tracing` at all: no filter, no metadata, no code location.
+  fastrace neither; all its attributes are text, so that numbers are formatted where they are set,
+  a span's id is the last one of its thread plus one, and there is no sampler. Its children are
+  local spans, which belong to their thread and cannot outlive their parent's scope.
+* `unsampled` means a caller that does not record and, for spans without one, a sampler that says no.
+* The SDK queues 2,048 spans, spanbridge 16,384, and both drop what is more; fastrace keeps what its
+  channel of 10,240 messages has no room for on the thread that made it, without a bound. Where
+  spans were lost, work was saved.
+* tracing-actix-web is measured with the newest OpenTelemetry it supports, which is older than the
+  others' (see the versions above). It and opentelemetry-instrumentation-actix-web are set up to
+  propagate `traceparent` without baggage, as their examples are. What is recorded of a request is
+  each one's own choice. Behind tracing-actix-web a filter keeps the exporter's own spans out.
+* `thrown away` shows what the middleware and the layer cost without a client of gRPC on the same
+  processors.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_between_the_marks_is_replaced() {
+        let text = "a\n<1>\nold\n<2>\nb\n";
+        assert_eq!(between(text, ["<1>", "<2>"], "new\n").unwrap(), "a\n<1>\nnew\n<2>\nb\n");
+        assert_eq!(between("no marks", ["<1>", "<2>"], "new"), None);
+    }
+}

@@ -1,0 +1,19 @@
+//! All stacks that do the works, in the order of the tables.
+
+use crate::shared::ours;
+use crate::shared::stack::Stack;
+use crate::{fastrace_stack, sdk, theirs};
+
+pub(crate) const ALL: &[Stack] = &[
+    ours::REGISTRY,
+    ours::SAMPLED,
+    ours::UNSAMPLED,
+    ours::NO_LAYER,
+    ours::OFF,
+    theirs::OURS_BY_PROPAGATOR,
+    theirs::OPTIONS_OFF,
+    theirs::DEFAULTS,
+    theirs::UNSAMPLED,
+    sdk::SDK,
+    fastrace_stack::FASTRACE,
+];

@@ -1,0 +1,129 @@
+//! Connections that break, go silent, or were closed while nobody looked.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::Delivered;
+use super::sending_tests::support::otlp_receiver::{Behaviour, OtlpReceiver};
+use super::sending_tests::{BOTH, exporter, receiver, send, spans};
+use crate::export::worker::OwnRuntime;
+
+#[test]
+fn a_connection_that_broke_between_two_exports_costs_nothing() {
+    for protocol in BOTH {
+        let runtime = OwnRuntime::new().unwrap();
+        let first = receiver(protocol);
+        let (addr, kind) = (first.addr(), first.protocol());
+        let exporter = exporter(&runtime, protocol, first.endpoint(), &[]).unwrap();
+        assert_eq!(send(&runtime, &exporter, 1), Ok(Delivered::default()));
+        drop(first);
+        let second = OtlpReceiver::start(kind, addr).unwrap();
+        assert_eq!(send(&runtime, &exporter, 2), Ok(Delivered::default()), "{protocol:?}");
+        assert_eq!(second.spans().len(), 2);
+    }
+}
+
+#[test]
+fn the_last_batch_goes_over_a_fresh_connection_where_the_kept_one_was_closed() {
+    for protocol in BOTH {
+        // 1. A batch is delivered, and the connection kept.
+        let runtime = OwnRuntime::new().unwrap();
+        let first = receiver(protocol);
+        let (addr, kind) = (first.addr(), first.protocol());
+        let exporter = exporter(&runtime, protocol, first.endpoint(), &[]).unwrap();
+        assert_eq!(send(&runtime, &exporter, 1), Ok(Delivered::default()));
+        // 2. The collector restarts, which nobody notices here.
+        drop(first);
+        let second = OtlpReceiver::start(kind, addr).unwrap();
+        // 3. At shutdown there is one try, for what is the collector's fault.
+        let sent = runtime.block_on(exporter.send(&spans(2), || true));
+        assert_eq!(sent, Ok(Delivered::default()), "{protocol:?}");
+        assert_eq!(second.spans().len(), 2);
+    }
+}
+
+#[test]
+fn a_connection_that_breaks_under_each_request_is_tried_once_more_and_not_for_ever() {
+    for protocol in BOTH {
+        let runtime = OwnRuntime::new().unwrap();
+        let receiver = receiver(protocol);
+        let exporter = exporter(&runtime, protocol, receiver.endpoint(), &[]).unwrap();
+        assert_eq!(send(&runtime, &exporter, 1), Ok(Delivered::default()));
+        receiver.set_behaviour(Behaviour::CloseAfter(0));
+        for requests in [3, 4] {
+            runtime.block_on(exporter.send(&spans(1), || true)).unwrap_err();
+            // The second time there has been no answer since.
+            assert_eq!(receiver.counts().requests, requests, "{protocol:?}");
+        }
+    }
+}
+
+#[test]
+fn a_connection_gone_silent_is_given_up_with_the_request() {
+    for protocol in BOTH {
+        // 1. A batch is delivered through something that forwards connections.
+        let runtime = OwnRuntime::new().unwrap();
+        let receiver = receiver(protocol);
+        let middle = Middle::before(receiver.addr());
+        let endpoint = format!("http://{}", middle.addr);
+        let brief = [("OTEL_EXPORTER_OTLP_TIMEOUT", "2000")];
+        let exporter = exporter(&runtime, protocol, &endpoint, &brief).unwrap();
+        assert_eq!(send(&runtime, &exporter, 1), Ok(Delivered::default()), "{protocol:?}");
+        // 2. It forgets the connection, and tells nobody.
+        middle.forget();
+        let problem = send(&runtime, &exporter, 1).unwrap_err();
+        assert!(problem.contains("no answer within 2s"), "{protocol:?} {problem}");
+        // 3. New connections work.
+        assert_eq!(send(&runtime, &exporter, 2), Ok(Delivered::default()), "{protocol:?}");
+        assert_eq!(receiver.spans().len(), 3);
+    }
+}
+
+/// Forwards connections, until it forgets those that there are.
+struct Middle {
+    addr: SocketAddr,
+    forgotten: Arc<AtomicUsize>,
+}
+
+impl Middle {
+    fn before(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let forgotten = Arc::new(AtomicUsize::new(0));
+        let forgets = Arc::clone(&forgotten);
+        std::thread::spawn(move || {
+            for near in listener.incoming() {
+                let near = near.unwrap();
+                let Ok(far) = TcpStream::connect(target) else { return };
+                let born = forgets.load(Ordering::Relaxed);
+                for (from, to) in
+                    [(near.try_clone().unwrap(), far.try_clone().unwrap()), (far, near)]
+                {
+                    let forgets = Arc::clone(&forgets);
+                    std::thread::spawn(move || {
+                        forward(from, to, || forgets.load(Ordering::Relaxed) != born)
+                    });
+                }
+            }
+        });
+        Self { addr, forgotten }
+    }
+
+    fn forget(&self) {
+        self.forgotten.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn forward(mut from: TcpStream, mut to: TcpStream, is_forgotten: impl Fn() -> bool) {
+    let mut part = vec![0; 64 * 1024];
+    while let Ok(read @ 1..) = from.read(&mut part) {
+        if !is_forgotten() && to.write_all(&part[..read]).is_err() {
+            break;
+        }
+    }
+    if !is_forgotten() {
+        let _ = to.shutdown(std::net::Shutdown::Both);
+    }
+}

@@ -1,0 +1,128 @@
+//! Whom we trust, and who trusts us.
+
+use super::sending_tests::certificates::{Authority, Files, Leaf};
+use super::sending_tests::support::otlp_receiver::{self, OtlpReceiver};
+use super::sending_tests::{BOTH, exporter, spans};
+use super::{Delivered, OtlpExporter};
+use crate::config::Protocol;
+use crate::export::worker::OwnRuntime;
+
+/// A collector with the certificate, asking for one of ours if it knows whose these are.
+fn collector(
+    protocol: Protocol,
+    certificate: &super::sending_tests::certificates::Issued,
+    clients: Option<&Authority>,
+) -> OtlpReceiver {
+    let protocol = match protocol {
+        Protocol::Grpc => otlp_receiver::Protocol::Grpc,
+        Protocol::HttpProtobuf => otlp_receiver::Protocol::Http,
+    };
+    OtlpReceiver::with_tls(protocol, certificate.server(clients))
+}
+
+fn text(path: &std::path::Path) -> &str {
+    path.to_str().expect("the folder for temporary files has a name in Unicode")
+}
+
+/// Sends two spans in one try, trusting `ca`, with a certificate of our own from `client`.
+fn send(
+    protocol: Protocol,
+    endpoint: &str,
+    ca: &Files,
+    client: Option<&Files>,
+) -> Result<Delivered, String> {
+    let runtime = OwnRuntime::new().unwrap();
+    let (ca, certificate, key) = (
+        ca.ca(),
+        client.map(Files::certificate).unwrap_or_default(),
+        client.map(Files::key).unwrap_or_default(),
+    );
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", text(&ca)),
+        // Empty is as good as not set.
+        ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", text(&certificate)),
+        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", text(&key)),
+    ];
+    let exporter: OtlpExporter = exporter(&runtime, protocol, endpoint, &variables)?;
+    runtime.block_on(exporter.send(&spans(2), || true)).map_err(|failure| failure.problem)
+}
+
+#[test]
+fn a_collector_whose_authority_we_trust_gets_the_spans() {
+    for protocol in BOTH {
+        let authority = Authority::new();
+        let collector = collector(protocol, &authority.issue(Leaf::Server), None);
+        let sent = send(protocol, collector.endpoint(), &authority.files(), None);
+        assert_eq!(sent, Ok(Delivered::default()), "{protocol:?}");
+        assert_eq!(collector.spans().len(), 2);
+    }
+}
+
+#[test]
+fn a_collector_that_is_not_who_it_should_be_gets_nothing_and_we_say_why() {
+    for protocol in BOTH {
+        let trusted = Authority::new();
+        let cases = [
+            (Authority::new().issue(Leaf::Server), "localhost", "UnknownIssuer"),
+            (trusted.issue(Leaf::Expired), "localhost", "expired"),
+            (trusted.issue(Leaf::OfAnotherHost), "localhost", "not valid for name \"localhost\""),
+            (trusted.issue(Leaf::Server), "127.0.0.1", "not valid for name \"127.0.0.1\""),
+        ];
+        for (certificate, host, says) in cases {
+            let collector = collector(protocol, &certificate, None);
+            let endpoint = format!("https://{host}:{}", collector.addr().port());
+            let problem = send(protocol, &endpoint, &trusted.files(), None).unwrap_err();
+            assert!(problem.contains(says), "{protocol:?}: {problem}");
+            assert_eq!(problem.matches(says).count(), 1, "{problem}");
+            assert_eq!(collector.counts().requests, 0, "{protocol:?} {says}");
+        }
+    }
+}
+
+#[test]
+fn a_collector_that_asks_for_a_certificate_takes_those_of_its_authority() {
+    for protocol in BOTH {
+        let (servers, clients) = (Authority::new(), Authority::new());
+        let collector = collector(protocol, &servers.issue(Leaf::Server), Some(&clients));
+        let files = servers.files();
+
+        files.add_client(&clients.issue(Leaf::Client));
+        let sent = send(protocol, collector.endpoint(), &files, Some(&files));
+        assert_eq!(sent, Ok(Delivered::default()), "{protocol:?}");
+        assert_eq!(collector.spans().len(), 2);
+
+        let problem = send(protocol, collector.endpoint(), &files, None).unwrap_err();
+        let says = ["asks for a client certificate", "CertificateRequired"];
+        assert!(says.iter().any(|says| problem.contains(says)), "{protocol:?}: {problem}");
+
+        files.add_client(&Authority::new().issue(Leaf::Client));
+        let problem = send(protocol, collector.endpoint(), &files, Some(&files)).unwrap_err();
+        let says = ["may not trust the client certificate", "UnknownCA"];
+        assert!(says.iter().any(|says| problem.contains(says)), "{protocol:?}: {problem}");
+        assert_eq!(collector.counts().requests, 1, "{protocol:?}");
+    }
+}
+
+#[test]
+fn files_that_hold_no_certificate_or_not_the_key_to_it_are_named() {
+    for protocol in BOTH {
+        let authority = Authority::new();
+        let files = authority.files();
+        let endpoint = "https://localhost:1";
+        std::fs::write(files.ca(), "no certificate").unwrap();
+        let problem = send(protocol, endpoint, &files, None).unwrap_err();
+        assert!(problem.contains("OTEL_EXPORTER_OTLP_CERTIFICATE"), "{protocol:?}: {problem}");
+
+        let files = authority.files();
+        files.add_client(&authority.issue(Leaf::Client));
+        let others = authority.files();
+        others.add_client(&authority.issue(Leaf::Client));
+        std::fs::copy(others.key(), files.key()).unwrap();
+        let problem = send(protocol, endpoint, &files, Some(&files)).unwrap_err();
+        assert!(problem.contains("OTEL_EXPORTER_OTLP_CLIENT_"), "{protocol:?}: {problem}");
+
+        std::fs::write(files.key(), "no key").unwrap();
+        let problem = send(protocol, endpoint, &files, Some(&files)).unwrap_err();
+        assert!(problem.contains("OTEL_EXPORTER_OTLP_CLIENT_"), "{protocol:?}: {problem}");
+    }
+}

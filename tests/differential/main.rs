@@ -1,0 +1,52 @@
+//! Random programs of span operations under our layer and under tracing-opentelemetry's: what is
+//! exported is the same, but for the differences that docs/differences.md lists.
+//!
+//! `PROPTEST_CASES=100000 cargo test --all-features --test differential` tries more of them.
+
+mod listed;
+mod normal;
+mod program;
+mod run;
+mod spans;
+
+use proptest::prelude::*;
+use proptest::test_runner::{FileFailurePersistence, TestError, TestRunner};
+
+use normal::{Layer, Normal};
+use program::{Program, programs};
+
+fn both(program: &Program) -> Result<usize, TestCaseError> {
+    let outcome = run::run(program);
+    let mut ours = Normal::new(&outcome.ours, Layer::Ours);
+    let mut theirs = Normal::new(&outcome.theirs, Layer::Theirs);
+    theirs.correct(&outcome.facts);
+    for normal in [&mut ours, &mut theirs] {
+        normal.forget_closes(&outcome.facts);
+    }
+    match ours.difference(&theirs) {
+        Some(difference) => Err(TestCaseError::fail(difference)),
+        None => Ok(ours.len()),
+    }
+}
+
+#[test]
+fn random_programs_give_the_same_spans_under_both_layers() {
+    let config = ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        max_shrink_iters: 20_000,
+        source_file: Some(file!()),
+        ..ProptestConfig::default()
+    };
+    let tried = TestRunner::new(config).run(&programs(), |program| both(&program).map(drop));
+    match tried {
+        Ok(()) => {}
+        Err(TestError::Abort(reason)) => panic!("{reason}"),
+        Err(TestError::Fail(reason, Program { activates, samples_all, ops })) => {
+            let ops: Vec<_> = ops.iter().map(|op| format!("{op:?}")).collect();
+            panic!(
+                "activates: {activates}, samples all: {samples_all}\n{}\n{reason}",
+                ops.join("\n")
+            );
+        }
+    }
+}

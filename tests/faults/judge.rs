@@ -1,0 +1,132 @@
+//! What must hold whatever the fault is, and what a row adds to that.
+
+use std::time::Duration;
+
+use crate::report::{Ran, Report, Spans};
+use crate::service::{BATCH, BURST_BYTES, CHUNK, LIMIT, SPANS};
+use crate::table::{Ends, Exported, Row};
+
+/// What a wait may take beyond its timeout before it counts as late, on a busy machine.
+const SLACK: Duration = Duration::from_secs(3);
+
+/// A request that takes this long has waited for something. A busy machine makes two of hundreds.
+const WAITED: Duration = Duration::from_millis(800);
+const MAY_HAVE_WAITED: usize = 2;
+
+/// What the queue, its spare chunks and a batch on its way may take, doubled.
+const MAY_GROW: u64 = 20 * 1024 * 1024;
+
+/// Everything that is wrong with what has been seen, a sentence each.
+pub(crate) fn judge(row: &Row, ran: &Ran) -> Vec<String> {
+    let Ran { report, accepted, stderr } = ran;
+    let mut problems = Vec::new();
+    problems.extend(latency(report));
+    problems.extend(memory(report));
+    problems.extend(conservation(report));
+    problems.extend(reasons(row, &report.closed));
+    problems.extend(end(row, report));
+    let started = report.closed.started;
+    if started != SPANS && !matches!(row.exported, Exported::NothingIsSampled) {
+        problems.push(format!("{started} spans have started, not {SPANS}"));
+    }
+    let accepted = accepted.or(report.taken);
+    let exported = report.closed.exported;
+    let is_as_expected = match row.exported {
+        Exported::Nothing => exported == 0,
+        Exported::WhatWasTaken => exported > 0,
+        Exported::NothingIsSampled => report.closed.started == 0 && report.closed.not_sampled > 0,
+    };
+    if !is_as_expected {
+        problems.push(format!("exported {exported}, expected {:?}", row.exported));
+    }
+    if accepted.is_some_and(|accepted| accepted != exported) {
+        problems.push(format!("exported {exported}, but the collector has {accepted:?}"));
+    }
+    if !stderr.contains(row.says) {
+        problems.push(format!("nothing on standard error says {:?}", row.says));
+    }
+    let is_told = stderr.lines().any(|line| line.contains("spanbridge::export"));
+    if is_told == row.says.is_empty() {
+        problems.push(format!("a warning: {is_told}"));
+    }
+    let told = if problems.is_empty() { "" } else { stderr };
+    problems
+        .iter()
+        .map(|problem| format!("{row}: {problem}\n{:?}\n{told}", report.closed))
+        .collect()
+}
+
+/// As fast as with a sound collector.
+pub(crate) fn latency(report: &Report) -> Option<String> {
+    let (faulty, sound) = (median(&report.faulty), median(&report.sound));
+    let waited = |times: &[Duration]| times.iter().filter(|time| **time >= WAITED).count();
+    let (slow, slow_sound) = (waited(&report.faulty), waited(&report.sound));
+    let is_slow =
+        faulty > 3 * sound + Duration::from_millis(2) || slow > slow_sound + MAY_HAVE_WAITED;
+    is_slow.then(|| {
+        format!(
+            "a request took {faulty:?} and {slow} took {WAITED:?} or more; \
+             with a sound collector {sound:?} and {slow_sound}"
+        )
+    })
+}
+
+/// What waits is bounded, and so is the process.
+pub(crate) fn memory(report: &Report) -> Option<String> {
+    let Report { most_queued, grown, .. } = report;
+    // What is queued, a batch on its way, and what each of three threads holds back.
+    let may_wait = (LIMIT + BATCH + 3 * CHUNK) as u64;
+    let is_bounded = *most_queued <= may_wait && *grown <= MAY_GROW;
+    (!is_bounded).then(|| {
+        format!("{most_queued} spans waited, and {BURST_BYTES} bytes of spans took {grown}")
+    })
+}
+
+/// started = exported + dropped + live, at every moment.
+fn conservation(report: &Report) -> impl Iterator<Item = String> {
+    let moments = [("after shutdown", &report.shut_down), ("at the end", &report.closed)];
+    moments.into_iter().filter_map(|(moment, spans)| {
+        let Spans { started, exported, live, dropped, .. } = spans;
+        let accounted = exported + dropped.values().sum::<u64>() + live;
+        let may_live = u64::from(moment == "after shutdown" && *started > 0);
+        (accounted != *started || *live != may_live)
+            .then(|| format!("{moment} it does not add up: {spans:?}"))
+    })
+}
+
+/// The row's reasons are counted, and no others.
+fn reasons(row: &Row, spans: &Spans) -> impl Iterator<Item = String> {
+    // The burst may be too much for any collector, and one span is closed too late.
+    let may = |reason: &str| ["queue full", "after shutdown"].contains(&reason);
+    let missing = row.lost.iter().filter(|reason| !spans.dropped.contains_key(**reason));
+    let others = spans.dropped.keys().filter(|reason| !row.lost.contains(&&***reason));
+    let missing = missing.map(|reason| format!("nothing was lost by {reason:?}"));
+    let others = others.filter(move |reason| !may(reason));
+    missing
+        .chain(others.map(|reason| format!("spans were lost by {reason:?}")))
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+fn end(row: &Row, report: &Report) -> impl Iterator<Item = String> {
+    let is_late = report.shutdown_took > row.shutdown + SLACK;
+    let late = is_late.then(|| format!("shutdown took {:?}", report.shutdown_took));
+    let expected = row.ends;
+    let ended = match (&report.flush, &report.shutdown) {
+        (Ok(()), Ok(())) => Ends::Well,
+        (Ok(()), Err(_)) => Ends::WithoutTheLast,
+        (Err(flush), Ok(())) if flush.contains("failed") => Ends::AfterAFailure,
+        (Err(flush), Err(_)) if flush.contains("failed") => Ends::Failing,
+        _ => Ends::Stuck,
+    };
+    let wrong = (ended != expected).then(|| {
+        format!("ended {ended:?}, not {expected:?}: {:?} {:?}", report.flush, report.shutdown)
+    });
+    late.into_iter().chain(wrong)
+}
+
+fn median(times: &[Duration]) -> Duration {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    times[times.len() / 2]
+}

@@ -1,0 +1,259 @@
+//! The faults, one a row: what is wrong, and what then becomes of the spans.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::peers::{Fault, Identity};
+use crate::support::otlp_receiver::{Behaviour, Protocol, Refusal};
+use crate::user_code::InService;
+
+/// One fault, with one protocol.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) fault: &'static str,
+    pub(crate) protocol: Protocol,
+    pub(crate) peer: Fault,
+    pub(crate) in_service: InService,
+    /// How long one batch may take, repetitions included.
+    pub(crate) timeout: Duration,
+    pub(crate) flush_timeout: Duration,
+    pub(crate) shutdown: Duration,
+    pub(crate) exported: Exported,
+    /// Why spans are lost, beside those for which there was no room.
+    pub(crate) lost: &'static [&'static str],
+    pub(crate) ends: Ends,
+    /// What standard error says; nothing where it says nothing of ours.
+    pub(crate) says: &'static str,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Exported {
+    Nothing,
+    NothingIsSampled,
+    /// Some, and exactly those that the collector took.
+    WhatWasTaken,
+}
+
+/// How the flush and then shutdown end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ends {
+    /// The flush reports a failure, shutdown is done in time.
+    AfterAFailure,
+    /// The flush reports a failure, and shutdown runs out of time.
+    Failing,
+    /// The flush runs out of time.
+    Stuck,
+    Well,
+    /// The flush succeeds, but there is not time enough for the last spans.
+    WithoutTheLast,
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.in_service {
+            InService::Nothing => write!(f, "{} ({:?})", self.fault, self.protocol),
+            _ => f.write_str(self.fault),
+        }
+    }
+}
+
+/// Time enough for what does answer, be the machine busy.
+const AMPLE: Duration = Duration::from_secs(20);
+/// For what is given up: a delay of a second still fits in.
+const BRIEF: Duration = Duration::from_millis(1_500);
+/// Less than any export that hangs takes.
+const SHORT: Duration = Duration::from_millis(300);
+
+/// What each fault has in common.
+const ROW: Row = Row {
+    fault: "",
+    protocol: Protocol::Grpc,
+    peer: Fault::Absent,
+    in_service: InService::Nothing,
+    timeout: BRIEF,
+    flush_timeout: Duration::from_secs(60),
+    shutdown: AMPLE,
+    exported: Exported::Nothing,
+    lost: &["export failed"],
+    ends: Ends::AfterAFailure,
+    says: "",
+};
+
+pub(crate) fn rows() -> Vec<Row> {
+    let delay = Duration::from_secs(1);
+    let is = Fault::Answers;
+    let refuses = |refusal: Refusal| Fault::Answers(Behaviour::Refuse(refusal));
+    let delayed = |refusal: Refusal| refuses(refusal.with_retry_after(delay));
+    // The slow ones first: they wait while the others work.
+    let mut rows = Vec::new();
+    for row in [
+        both("accepts and never answers", || is(Behaviour::Hang), ["no answer within 1.5s"; 2])
+            .map(times_out),
+        both("accepts and never says a word", || Fault::Mute, ["no answer within 1.5s"; 2])
+            .map(times_out),
+        both("answers after a second", || is(Behaviour::Delay(delay)), [""; 2]).map(|row| Row {
+            exported: Exported::WhatWasTaken,
+            lost: &["shutdown"],
+            timeout: AMPLE,
+            shutdown: SHORT,
+            ends: Ends::WithoutTheLast,
+            ..row
+        }),
+        both(
+            "is unavailable and says for how long",
+            || delayed(Refusal::unavailable()),
+            ["Unavailable: refused as told", "503 Service Unavailable: refused as told"],
+        ),
+        both(
+            "is exhausted and says for how long",
+            || delayed(Refusal::throttled()),
+            ["ResourceExhausted: refused as told", "429 Too Many Requests: refused as told"],
+        ),
+        both(
+            "is unavailable",
+            || refuses(Refusal::unavailable()),
+            ["Unavailable: refused as told", "503 Service Unavailable: refused as told"],
+        ),
+        both(
+            "is exhausted",
+            || refuses(Refusal::throttled()),
+            ["ResourceExhausted: refused as told", "429 Too Many Requests: refused as told"],
+        ),
+        both("is not there", || Fault::Absent, ["onnection refused"; 2]),
+        both(
+            "is not there any more",
+            || is(Behaviour::CloseAfter(3)),
+            ["spans were not exported: "; 2],
+        )
+        .map(|row| Row { exported: Exported::WhatWasTaken, ..row }),
+        both(
+            "takes only a part",
+            || is(Behaviour::PartialSuccess(3)),
+            ["the collector took only a part: rejected as told"; 2],
+        )
+        .map(|row| Row {
+            exported: Exported::WhatWasTaken,
+            lost: &["rejected"],
+            timeout: AMPLE,
+            ..row
+        }),
+        both(
+            "answers with what is no protobuf",
+            || is(Behaviour::Garbage),
+            ["Internal: ", "the answer is not OTLP"],
+        ),
+        both("speaks no HTTP", || Fault::NoHttp, ["spans were not exported: "; 2]),
+        both("closes at once", || Fault::Closes, ["spans were not exported: "; 2]),
+        both(
+            "takes nothing of ours",
+            || refuses(Refusal::invalid()),
+            ["InvalidArgument: refused as told", "400 Bad Request: refused as told"],
+        ),
+        both(
+            "does not know us",
+            || refuses(Refusal::unauthenticated()),
+            ["Unauthenticated: refused as told", "401 Unauthorized: refused as told"],
+        ),
+        both(
+            "has a certificate of another CA",
+            || Fault::Tls(Identity::OfAnotherCa),
+            ["UnknownIssuer"; 2],
+        ),
+        both("has a certificate that is over", || Fault::Tls(Identity::Expired), ["expired"; 2]),
+        both(
+            "has a certificate of another host",
+            || Fault::Tls(Identity::OfAnotherHost),
+            ["not valid for name"; 2],
+        ),
+        both("speaks no TLS", || Fault::NoTls, ["orrupt message"; 2]),
+    ] {
+        rows.extend(row);
+    }
+    rows.extend(in_service());
+    rows
+}
+
+fn both(fault: &'static str, peer: impl Fn() -> Fault, says: [&'static str; 2]) -> [Row; 2] {
+    let [grpc, http] = says;
+    [(Protocol::Grpc, grpc), (Protocol::Http, http)].map(|(protocol, says)| Row {
+        fault,
+        protocol,
+        peer: peer(),
+        says,
+        ..ROW
+    })
+}
+
+fn times_out(row: Row) -> Row {
+    Row { lost: &["export failed", "shutdown"], shutdown: SHORT, ends: Ends::Failing, ..row }
+}
+
+/// Faults in the service's own code.
+fn in_service() -> [Row; 11] {
+    let exporter = |fault, in_service, says| Row { fault, in_service, says, ..ROW };
+    let sound = |fault, in_service| Row {
+        fault,
+        in_service,
+        exported: Exported::WhatWasTaken,
+        lost: &[],
+        ends: Ends::Well,
+        ..ROW
+    };
+    [
+        Row {
+            flush_timeout: SHORT,
+            shutdown: SHORT,
+            lost: &["shutdown"],
+            ends: Ends::Stuck,
+            ..exporter("an exporter that blocks its thread", InService::BlockedExporter, "")
+        },
+        times_out(exporter(
+            "an exporter that never ends",
+            InService::EndlessExporter,
+            "no answer within the export timeout of 1s",
+        )),
+        Row {
+            shutdown: SHORT,
+            lost: &["shutdown"],
+            ends: Ends::WithoutTheLast,
+            ..sound("an exporter that takes a second", InService::SlowExporter)
+        },
+        exporter("an exporter that fails", InService::FailingExporter, "the disk is full"),
+        exporter("an exporter that panics", InService::PanickingExporter, "the exporter panicked"),
+        Row {
+            lost: &["no exporter"],
+            ends: Ends::Well,
+            ..exporter("no exporter", InService::NoExporter, "")
+        },
+        Row {
+            exported: Exported::NothingIsSampled,
+            ..sound("a sampler that panics", InService::PanickingSampler)
+        },
+        sound("an id generator that panics", InService::PanickingIds),
+        sound("a Debug that panics", InService::PanickingDebug),
+        sound("a Display that panics", InService::PanickingDisplay),
+        sound("no fault at all", InService::Sound),
+    ]
+}
+
+/// Not one of the faults: what they are told from.
+pub(crate) fn exports_on_the_request_path() -> Row {
+    Row {
+        fault: "exports on the request path",
+        peer: Fault::Answers(Behaviour::Accept),
+        in_service: InService::ExportsOnTheRequestPath,
+        timeout: AMPLE,
+        ..ROW
+    }
+}
+
+/// Not one of the faults either.
+pub(crate) fn waits_without_bound() -> Row {
+    Row {
+        fault: "waits without bound",
+        in_service: InService::UnboundedQueue,
+        flush_timeout: SHORT,
+        shutdown: SHORT,
+        ..ROW
+    }
+}
