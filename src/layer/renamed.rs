@@ -9,7 +9,9 @@ struct Renamed;
 
 /// Remembers that code has named the span.
 pub(crate) fn mark_renamed(span: &Span) {
-    with_registered(span, |span| drop(span.extensions_mut().replace(Renamed)));
+    with_registered(span, |span| {
+        span.extensions_mut().replace(Renamed);
+    });
 }
 
 /// Whether code has named the span.

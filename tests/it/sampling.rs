@@ -64,7 +64,7 @@ async fn sampler_is_told_all_that_is_known_of_a_request() {
                 let server = TestServer::start(&tracing, middleware, |app| {
                     let asks = |span: ServerSpan| async move {
                         drop(span.context());
-                        HttpResponse::Ok()
+                        HttpResponse::Ok().finish()
                     };
                     app.route("/x/{id}", web::get().to(asks));
                 });

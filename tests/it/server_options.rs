@@ -369,7 +369,7 @@ async fn name_that_code_has_given_stands() {
         let server = TestServer::start(&tracing, middleware, |app| {
             let named = |span: ServerSpan| async move {
                 span.update_name("by the handler");
-                HttpResponse::Ok()
+                HttpResponse::Ok().finish()
             };
             app.route("/named/{id}", web::get().to(named))
                 .route("/late/{id}", web::get().to(named))
@@ -380,7 +380,7 @@ async fn name_that_code_has_given_stands() {
                         let renamed =
                             actix_web::rt::spawn(async move { span.update_name("elsewhere") });
                         renamed.await.unwrap();
-                        HttpResponse::Ok()
+                        HttpResponse::Ok().finish()
                     }),
                 );
         });
