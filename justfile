@@ -86,6 +86,41 @@ fuzz RUNS='1000000':
 fuzz-long SECONDS='600' *TARGETS:
     .ci/fuzz {{ SECONDS }} {{ TARGETS }}
 
+# CASES random programs of span operations, under our layer and under tracing-opentelemetry's
+[group('test')]
+differential CASES='20000':
+    PROPTEST_CASES={{ CASES }} cargo test --all-features --test differential
+
+# 64 threads that treat spans badly, ROUNDS each
+[group('test')]
+stress ROUNDS='20000':
+    SPANBRIDGE_STRESS_ROUNDS={{ ROUNDS }} cargo test --release --all-features --test threads --test stress
+
+# What threads share, in every order; only models whose name contains one of NAMES
+[group('test')]
+loom *NAMES:
+    cargo run --locked --release --manifest-path tests/loom/Cargo.toml -- {{ NAMES }}
+
+# The same with more interruptions of a thread; takes hours
+[group('test')]
+loom-long PREEMPTIONS='4' *NAMES:
+    LOOM_MAX_PREEMPTIONS={{ PREEMPTIONS }} cargo run --locked --release --manifest-path tests/loom/Cargo.toml -- {{ NAMES }}
+
+# The layer's tests under AddressSanitizer
+[group('test')]
+asan:
+    .ci/sanitizers asan
+
+# The layer's tests under valgrind's memcheck
+[group('test')]
+valgrind:
+    .ci/sanitizers valgrind
+
+# The layer's tests under Miri, with a nightly toolchain
+[group('test')]
+miri:
+    .ci/sanitizers miri
+
 # KEP-647's story, with and without an SDK in the webhook
 [group('test')]
 demo:

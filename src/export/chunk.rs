@@ -64,6 +64,7 @@ impl Chunk {
     pub(crate) fn has_room_for(&self, other: &Self) -> bool {
         self.spans.capacity() - self.spans.len() >= other.spans.len()
             && self.bytes.capacity() - self.bytes.len() >= other.bytes.len()
+            && self.events.capacity() - self.events.len() >= other.events.len()
     }
 
     /// Moves what is in `other` to the end of this chunk.

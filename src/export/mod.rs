@@ -13,6 +13,7 @@ pub(crate) mod queue;
 pub(crate) mod sink;
 pub(crate) mod stats;
 mod stdout;
+mod sync;
 pub(crate) mod worker;
 
 pub(crate) use self::callsite::MetadataAttributes;

@@ -5,7 +5,7 @@
 use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
-use memchr::memmem::Finder;
+use memchr::memmem::{self, Finder};
 use memchr::{memchr, memchr_iter, memrchr};
 
 /// How much is read and searched at once.
@@ -14,6 +14,10 @@ const BUFFER: usize = 1 << 20;
 const MAX_LINE: usize = 16 << 20;
 
 const WORD: &[u8] = b"Trace";
+/// The same where journald writes a text as a list of its bytes: of any version, with blanks or not.
+const WORD_AS_BYTES: [&[u8]; 2] = [b"84,114,97,99,101,", b"84, 114, 97, 99, 101,"];
+/// What journald's JSON has on its first line, as on all.
+const JOURNALD: &[u8] = b"\"__REALTIME_TIMESTAMP\"";
 
 /// Who looks at lines.
 pub(super) trait Handler {
@@ -41,12 +45,15 @@ pub(super) fn scan(input: &mut dyn Read, handler: &mut dyn Handler) -> Result<u6
         Ok(start) => start.starts_with(&[0x1f, 0x8b]),
         Err(error) => return Err(Stopped::Read { line: 0, error }),
     };
-    let mut scanner = Scanner { finder: Finder::new(WORD), line: 1, handler };
+    let finders = vec![Finder::new(WORD)];
+    let mut scanner = Scanner { finders, is_first: true, line: 1, handler };
     if magic { scanner.run(&mut MultiGzDecoder::new(input)) } else { scanner.run(&mut input) }
 }
 
 struct Scanner<'a> {
-    finder: Finder<'static>,
+    /// Mostly one: each takes its time.
+    finders: Vec<Finder<'static>>,
+    is_first: bool,
     /// The number of the next line.
     line: u64,
     handler: &'a mut dyn Handler,
@@ -112,14 +119,28 @@ impl Scanner<'_> {
 
     /// Finds the lines that matter among whole lines.
     fn search(&mut self, lines: &[u8]) -> io::Result<()> {
+        if std::mem::take(&mut self.is_first) {
+            let first = &lines[..memchr(b'\n', lines).unwrap_or(lines.len())];
+            if memmem::find(first, JOURNALD).is_some() {
+                self.finders.extend(WORD_AS_BYTES.map(Finder::new));
+            }
+        }
         let mut at = 0;
+        // Where each finder finds something next, so that none looks twice at the same text.
+        let mut next = vec![0; self.finders.len()];
         while at < lines.len() {
             if !self.handler.wants_next_line() {
-                let Some(found) = self.find(&lines[at..]) else {
+                for (finder, next) in self.finders.iter().zip(&mut next) {
+                    if *next <= at {
+                        *next = find(finder, &lines[at..]).map_or(lines.len(), |found| at + found);
+                    }
+                }
+                let found = next.iter().copied().min().unwrap_or(lines.len());
+                if found == lines.len() {
                     self.line += memchr_iter(b'\n', &lines[at..]).count() as u64;
                     break;
-                };
-                let skipped = &lines[at..at + found];
+                }
+                let skipped = &lines[at..found];
                 let start = memrchr(b'\n', skipped).map_or(0, |newline| newline + 1);
                 self.line += memchr_iter(b'\n', &skipped[..start]).count() as u64;
                 at += start;
@@ -131,14 +152,17 @@ impl Scanner<'_> {
         }
         Ok(())
     }
+}
 
-    /// Where `Trace[` or `Trace "` is, the quote escaped or not.
-    fn find(&self, text: &[u8]) -> Option<usize> {
-        self.finder.find_iter(text).find(|at| {
-            let rest = &text[at + WORD.len()..];
-            rest.starts_with(b"[") || rest.starts_with(b" \"") || rest.starts_with(b" \\\"")
-        })
-    }
+/// Where `Trace[` or `Trace "` is, the quote escaped or not, or what may be that as bytes.
+fn find(finder: &Finder<'_>, text: &[u8]) -> Option<usize> {
+    finder.find_iter(text).find(|at| {
+        let rest = &text[at + finder.needle().len()..];
+        finder.needle() != WORD
+            || rest.starts_with(b"[")
+            || rest.starts_with(b" \"")
+            || rest.starts_with(b" \\\"")
+    })
 }
 
 #[cfg(test)]
@@ -192,6 +216,18 @@ mod tests {
             [(3, " Trace[1]: x"), (5, "Trace \"y\""), (6, "b Trace \\\"z"), (8, "Trace[")];
         assert_eq!(seen(input), expect(&expected));
         assert_eq!(seen(b""), []);
+    }
+
+    #[test]
+    fn texts_as_bytes_are_seen_in_journalds_json() {
+        let journald = "{\"__REALTIME_TIMESTAMP\":\"1\"}";
+        let lines =
+            "{\"MESSAGE\":[84,114,97,99,101,91,49]}\nx\n[ 84, 114, 97, 99, 101, 91 ]\nTrace[";
+        let input = format!("{journald}\n{lines}");
+        let found = seen(input.as_bytes()).into_iter().map(|(number, _)| number);
+        assert_eq!(found.collect::<Vec<_>>(), [2, 4, 5]);
+        // Elsewhere these are numbers.
+        assert_eq!(seen(lines.as_bytes()), expect(&[(4, "Trace[")]));
     }
 
     #[test]

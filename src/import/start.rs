@@ -53,9 +53,9 @@ impl Starts {
         }
         // klog's header is the time of writing; without one, that is shortly after the end.
         let written = block.header.and_then(|header| header.near(local));
-        let inferred = block
-            .logged_at
-            .and_then(|at| time::infer_offset(written.unwrap_or(local.saturating_add(total)), at));
+        let inferred = block.logged_at.and_then(|at| {
+            time::infer_offset(written.unwrap_or_else(|| local.saturating_add(total)), at)
+        });
         if let Some(offset) = inferred {
             self.offset = Some((Arc::clone(&block.place.file), offset));
         }

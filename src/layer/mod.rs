@@ -13,6 +13,7 @@ mod record;
 mod renamed;
 mod sampling;
 mod slots;
+mod sync;
 mod table;
 mod thread;
 mod visit;

@@ -4,15 +4,16 @@
 //! read through an id that went stale meanwhile is atomic, and the [`Body`] is read only under its
 //! lock after a look at the id.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 use std::time::SystemTime;
 
 use opentelemetry::trace::{Event, Link, TraceState};
 use opentelemetry::{Context, KeyValue};
-use parking_lot::{Mutex, MutexGuard};
 use tracing::Metadata;
 
 use crate::layer::encoding::Attributes;
+use crate::layer::sync::{
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering, fence,
+};
 use crate::propagation::TraceParent;
 
 /// Bit 0 of the trace flags.

@@ -2,9 +2,8 @@
 
 use std::sync::OnceLock;
 
-use parking_lot::Mutex;
-
 use crate::layer::record::Slot;
+use crate::layer::sync::Mutex;
 
 /// Slots in segments that are made when they are needed and never freed before the engine.
 #[derive(Debug)]

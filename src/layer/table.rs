@@ -1,17 +1,16 @@
 //! tracing id -> slot index, without locks.
 //!
 //! Open addressing with a fixed window: an id lives in one of the `WINDOW` cells from its home on
-//! (the last homes have their window beyond the last home), or, where all of these are taken, in an overflow map. A search never stops at an empty cell, so
-//! removal needs no tombstones.
+//! (the last homes have their window beyond the last home), or, where all of these are taken, in an
+//! overflow map. A search never stops at an empty cell, so removal needs no tombstones.
 //!
 //! A cell's slot index is written after its key. That is sound to read because an id is only ever
 //! looked up by someone who learnt it from the insertion's caller: `on_new_span` returns before
 //! the subscriber hands the id out.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
+use crate::layer::sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering};
 
 const WINDOW: usize = 8;
 

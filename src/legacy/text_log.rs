@@ -66,8 +66,11 @@ struct Settings {
 #[derive(Clone)]
 enum Output {
     Event,
-    Writer(Arc<dyn Fn(&str) -> io::Result<()> + Send + Sync>),
+    Writer(Arc<Write>),
 }
+
+/// Writes one record.
+type Write = dyn Fn(&str) -> io::Result<()> + Send + Sync;
 
 impl Default for Settings {
     fn default() -> Self {

@@ -33,8 +33,8 @@
 //!
 //! Durations use the buckets that the [conventions] advise. They begin and end with the span; a
 //! request without one, since it is filtered or not sampled, is measured all the same. Sizes are
-//! those of bodies as they are on the wire, compressed that is, as far as they are known: a request
-//! whose length is not said in advance has none, and of a body that breaks off what has come counts.
+//! those of bodies as they are on the wire, compressed that is: what is said in advance, or what has
+//! been read of a body that comes in chunks. An outgoing body of unknown length has none.
 //!
 //! Where a `ServerTracing` runs below another one, each measures what it is given: give the
 //! instruments to one of them.

@@ -44,8 +44,8 @@ impl ServerMetrics {
         self
     }
 
-    /// Also measures `http.server.request.body.size`, of requests that say it, and
-    /// `http.server.response.body.size`.
+    /// Also measures `http.server.request.body.size`, as far as it was read where a request does
+    /// not say it in advance, and `http.server.response.body.size`.
     #[must_use]
     pub fn with_body_sizes(mut self) -> Self {
         let instruments = Arc::make_mut(&mut self.0);
@@ -55,6 +55,10 @@ impl ServerMetrics {
             size("http.server.response.body.size", "Size of HTTP server response bodies.");
         (instruments.request_size, instruments.response_size) = (request, response);
         self
+    }
+
+    pub(crate) fn has_body_sizes(&self) -> bool {
+        self.0.request_size.is_some()
     }
 }
 
@@ -98,6 +102,11 @@ impl ServerMeasurement {
             attributes,
             body_size: request.body_size,
         }
+    }
+
+    /// How much of the request's body was read, where its head does not say how long it is.
+    pub(crate) fn read(&mut self, size: u64) {
+        self.body_size = Some(size);
     }
 
     pub(crate) fn respond(&mut self, status: u16, route: Option<String>) {

@@ -35,8 +35,14 @@ impl Extras {
         }
     }
 
-    pub(super) fn record_body(&self, sent: u64, span: &Span) {
-        if self.body_sizes {
+    pub(super) fn record_bodies(&self, read: Option<u64>, sent: Option<u64>, span: &Span) {
+        if !self.body_sizes {
+            return;
+        }
+        if let Some(read) = read {
+            span.set_attribute("http.request.body.size", saturated(read));
+        }
+        if let Some(sent) = sent {
             span.set_attribute("http.response.body.size", saturated(sent));
         }
     }

@@ -180,8 +180,11 @@ impl ServerTracing {
         self
     }
 
-    /// Adds the opt-in attributes `http.request.body.size`, as far as the request says it, and
-    /// `http.response.body.size`, as much of it as actix-web has taken.
+    /// Adds the opt-in attributes `http.request.body.size`, as the request says it or, where it does
+    /// not, as much as was read of it, and `http.response.body.size`, as much of it as actix-web has
+    /// taken.
+    ///
+    /// A body whose length is not said in advance is counted through a box.
     #[must_use]
     pub fn with_body_sizes(mut self, wanted: bool) -> Self {
         self.settings.extras_mut().body_sizes = wanted;

@@ -93,6 +93,7 @@ mod middleware;
 mod policy;
 mod proxies;
 mod received;
+mod request_body;
 mod request_span;
 mod route;
 mod service;

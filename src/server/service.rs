@@ -35,8 +35,9 @@ where
 
     forward_ready!(service);
 
-    fn call(&self, request: ServiceRequest) -> Self::Future {
-        let guard = RequestGuard::start(&self.settings, &request);
+    fn call(&self, mut request: ServiceRequest) -> Self::Future {
+        let mut guard = RequestGuard::start(&self.settings, &request);
+        guard.watch_request_body(&mut request);
         let inner = {
             // Routing, guards and the first part of other middleware run right here.
             let _entered = guard.enter();

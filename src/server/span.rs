@@ -20,6 +20,7 @@ use tracing::field;
 use super::extras::content_length;
 #[cfg(feature = "metrics")]
 use super::labels::MetricLabels;
+use super::request_body::ReadBytes;
 use super::request_span::{Entered, RequestSpan};
 use super::route::matched_route;
 use super::settings::Settings;
@@ -47,6 +48,8 @@ pub(super) struct RequestGuard {
     request: RequestSpan,
     settings: Rc<Settings>,
     is_head: bool,
+    /// Of a request whose length is wanted, and not known in advance.
+    body: Option<ReadBytes>,
     stage: Stage,
     #[cfg(feature = "metrics")]
     measured: Option<Measured>,
@@ -80,12 +83,26 @@ impl RequestGuard {
             request: start_request(settings, request, received),
             settings: Rc::clone(settings),
             is_head: request.method() == Method::HEAD,
+            body: None,
             stage: Stage::Handling,
             #[cfg(feature = "metrics")]
             measured: settings
                 .metrics
                 .as_ref()
                 .map(|metrics| measure(metrics, settings, request, received)),
+        }
+    }
+
+    /// Counts the request's body, if anybody wants to know its length and its head does not say it.
+    pub(super) fn watch_request_body(&mut self, request: &mut ServiceRequest) {
+        let extras = self.settings.extras.as_ref();
+        let is_wanted = extras.is_some_and(|extras| extras.body_sizes)
+            && interop::may_be_recording(self.request.span());
+        #[cfg(feature = "metrics")]
+        let is_wanted =
+            is_wanted || self.settings.metrics.as_ref().is_some_and(ServerMetrics::has_body_sizes);
+        if is_wanted {
+            self.body = ReadBytes::of(request);
         }
     }
 
@@ -151,7 +168,10 @@ impl RequestGuard {
 
     #[cfg(feature = "metrics")]
     fn end_measured(&mut self, error_type: Option<Cow<'static, str>>, sent: Option<u64>) {
-        if let Some(Measured { request, labels }) = self.measured.take() {
+        if let Some(Measured { mut request, labels }) = self.measured.take() {
+            if let Some(body) = &self.body {
+                request.read(body.count());
+            }
             request.end(error_type, sent, labels.added());
         }
     }
@@ -240,8 +260,8 @@ impl RequestGuard {
             if let (Some(error_type), None) = (failure, failed) {
                 tracing::record_all!(span, otel.status_code = "error", error.type = error_type);
             }
-            if let (Some(extras), Some(sent)) = (&self.settings.extras, sent) {
-                extras.record_body(sent, span);
+            if let Some(extras) = &self.settings.extras {
+                extras.record_bodies(self.body.as_ref().map(ReadBytes::count), sent, span);
             }
         }
         #[cfg(feature = "metrics")]

@@ -194,6 +194,27 @@ fn a_block_is_found_under_any_key() {
 }
 
 #[test]
+fn messages_that_journald_writes_as_bytes() {
+    // It does where there are control characters in them.
+    let whole = std::fs::read_to_string(log("journald.json")).unwrap();
+    for separator in [",", ", "] {
+        let mut text = String::new();
+        for line in whole.lines() {
+            let mut record: serde_json::Value = serde_json::from_str(line).unwrap();
+            let message = record["MESSAGE"].as_str().unwrap().replace("/leases/a", "/leases/\x07");
+            let bytes: Vec<_> = message.bytes().map(|byte| byte.to_string()).collect();
+            record["MESSAGE"] = "bytes".into();
+            let list = format!("[{}]", bytes.join(separator));
+            text += &format!("{}\n", record.to_string().replace("\"bytes\"", &list));
+        }
+        let ran = import_from(&["-t", "tree", "--strict", "-"], text.as_bytes());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let expected = UPDATE.trim_start().replace("/leases/a", r"/leases/\u{7}");
+        assert_eq!(without_place(&ran.stdout), expected);
+    }
+}
+
+#[test]
 fn whole_blocks_in_one_record() {
     check(
         "klog-json.log",

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::http::{TestServer, connect, echo_server, send};
 use crate::meter::Meter;
-use crate::support::{Setup, Tracing};
+use crate::support::{Setup, Tracing, attribute};
 
 const DURATION: &str = "http.server.request.duration";
 const ACTIVE: &str = "http.server.active_requests";
@@ -201,13 +201,15 @@ async fn outgoing_requests_are_measured_in_more_detail_on_request() {
             assert_eq!(meter.sizes("http.client.request.body.size"), Some(7), "{setup:?}");
             assert_eq!(meter.sizes("http.client.response.body.size"), Some(5), "{setup:?}");
 
-            let sent = RequestTracing::new()
+            let mut sent = RequestTracing::new()
                 .with_url_template("/wait")
                 .scope(|| client.get(server.url("/wait")).send());
             tokio::select! {
-                _ = sent => panic!("{setup:?}: nobody answers"),
-                _ = began.recv() => assert_eq!(meter.active(ACTIVE).unwrap().0, 1, "{setup:?}"),
+                _ = &mut sent => panic!("{setup:?}: nobody answers"),
+                _ = began.recv() => {}
             }
+            assert_eq!(meter.active(ACTIVE).unwrap().0, 1, "{setup:?}");
+            drop(sent);
             let (active, mut keys) = meter.active(ACTIVE).unwrap();
             keys.sort();
             keys.dedup();
@@ -220,6 +222,41 @@ async fn outgoing_requests_are_measured_in_more_detail_on_request() {
                 assert_eq!(line.contains("url.template="), on_duration, "{setup:?}: {line}");
                 assert!(!line.contains("error.type"), "{setup:?}: {line}");
             }
+        }
+    }
+}
+
+#[actix_web::test]
+async fn bodies_that_come_in_chunks_are_counted() {
+    for setup in [Setup::Ours, Setup::Theirs] {
+        for reads in [true, false] {
+            let (tracing, meter) = (Tracing::new(setup), Meter::new());
+            let middleware = ServerTracing::new()
+                .with_metrics(ServerMetrics::new(&meter.provider).with_body_sizes())
+                .with_body_sizes(true);
+            let server = TestServer::start(&tracing, middleware, move |app| {
+                app.route(
+                    "/x",
+                    web::post().to(move |body: web::Payload| async move {
+                        let body = if reads { body.to_bytes().await.unwrap() } else { "".into() };
+                        HttpResponse::Ok().body(body)
+                    }),
+                );
+            });
+            let mut socket = connect(&server);
+            let head = "POST /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\
+                        Transfer-Encoding: chunked\r\n\r\n";
+            write!(socket, "{head}5\r\nhello\r\n2\r\n, \r\n0\r\n\r\n").unwrap();
+            let mut said = String::new();
+            std::io::Read::read_to_string(&mut socket, &mut said).unwrap();
+            assert_eq!(said.ends_with("\r\n\r\nhello, "), reads, "{setup:?}: {said}");
+
+            let spans = tracing.ended(1).await;
+            let size = if reads { 7 } else { 0 };
+            let found = attribute(&spans[0], "http.request.body.size");
+            assert_eq!(found, Some(&size.into()), "{setup:?} {reads}");
+            let measured = meter.sizes("http.server.request.body.size");
+            assert_eq!(measured, Some(size as u64), "{setup:?} {reads}");
         }
     }
 }

@@ -1,0 +1,3 @@
+//! What the queue is made of; `tests/loom` has its own in their place.
+
+pub(super) use std::sync::{Condvar, Mutex, MutexGuard};

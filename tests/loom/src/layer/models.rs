@@ -1,0 +1,225 @@
+//! Slots, their pool, and the table that leads to them.
+
+use loom::sync::Arc;
+use loom::thread;
+
+use super::record::{Identity, Slot, State};
+use super::slots::Slots;
+use super::table::Table;
+use crate::Model;
+
+pub(crate) const ALL: &[Model] = &[
+    ("slot: a stale id learns nothing of the next owner", a_stale_id_learns_nothing),
+    ("slot: a stale id does not settle the next owner", a_stale_id_settles_nobody),
+    ("slot: ids that were seen do not change", seen_ids_do_not_change),
+    ("slot: a stale id does not get at the next owner's values", a_stale_id_reads_no_body),
+    ("slot: an exit elsewhere is taken once", a_foreign_exit_is_taken_once),
+    ("table: ids of one home do not hinder each other", ids_of_one_home),
+    ("table: an id that was handed on is found", an_id_that_was_handed_on),
+    ("table: beyond the window ids are found too", ids_beyond_the_window),
+    ("table: a stale id is not found, or leads to a slot that is not its", a_stale_id_in_the_table),
+    ("pool: no slot is given out twice, none is lost", the_pool),
+];
+
+/// Tracing ids of one home in the table.
+const fn id(number: u64) -> u64 {
+    (number << 44) | 1
+}
+
+/// An identity whose every part tells whose it is.
+fn identity(owner: u64) -> Identity {
+    let flags = u8::try_from(owner & 0xff).expect("one byte");
+    let trace_id = (u128::from(owner) << 64) | u128::from(owner);
+    Identity { trace_id, span_id: owner, flags, has_entries: owner % 2 == 0 }
+}
+
+/// What starting a span does to its slot.
+fn start(slot: &Slot, owner: u64, state: State) {
+    let mut body = slot.prepare();
+    body.start = owner;
+    slot.decide(identity(owner), state);
+    drop(body);
+    slot.publish(owner);
+}
+
+/// What closing a span does to its slot.
+fn close(slot: &Slot, owner: u64) {
+    let mut body = slot.lock_if(owner).expect("it is open");
+    drop(body.clear());
+    slot.retire();
+}
+
+/// A slot of span 7, whose owner makes it span 8's while `other` goes by 7.
+fn reused(state: State, other: fn(&Slot)) -> Arc<Slot> {
+    let slot = Arc::new(Slot::default());
+    start(&slot, 7, State::Recording);
+    let stale = Arc::clone(&slot);
+    let thread = thread::spawn(move || other(&stale));
+    close(&slot, 7);
+    start(&slot, 8, state);
+    thread.join().expect("a model that panics is over");
+    slot
+}
+
+fn a_stale_id_learns_nothing() {
+    reused(State::Settled, |slot| {
+        let read = slot.identity().filter(|_| slot.is(7));
+        assert!(read.is_none_or(|read| read == identity(7)), "{read:?}");
+        let settled = slot.settle(7);
+        assert!(settled.is_none_or(|settled| settled == identity(7)), "{settled:?}");
+    });
+}
+
+fn a_stale_id_settles_nobody() {
+    let slot = reused(State::Recording, |slot| {
+        let settled = slot.settle(7);
+        assert!(settled.is_none_or(|settled| settled == identity(7)), "{settled:?}");
+    });
+    assert_eq!(slot.state(), State::Recording);
+    assert!(slot.undecide(), "nobody has seen the ids of 8");
+}
+
+fn seen_ids_do_not_change() {
+    let slot = Arc::new(Slot::default());
+    start(&slot, 7, State::Recording);
+    let shared = Arc::clone(&slot);
+    let thread = thread::spawn(move || shared.settle(7));
+    // As where a parent is set, and the decision made again.
+    if let Some(body) = slot.lock_if(7)
+        && slot.undecide()
+    {
+        slot.decide(identity(9), State::Recording);
+        drop(body);
+    }
+    let seen = thread.join().expect("a model that panics is over");
+    assert!(seen.is_none() || seen == slot.identity(), "{seen:?}, then {:?}", slot.identity());
+}
+
+fn a_stale_id_reads_no_body() {
+    reused(State::Recording, |slot| {
+        if let Some(body) = slot.lock_if(7) {
+            assert_eq!(body.start, 7);
+        }
+    });
+}
+
+fn a_foreign_exit_is_taken_once() {
+    let slot = Arc::new(Slot::default());
+    start(&slot, 7, State::Recording);
+    let takers: Vec<_> = (0..2)
+        .map(|_| {
+            let slot = Arc::clone(&slot);
+            thread::spawn(move || usize::from(slot.was_left_elsewhere()))
+        })
+        .collect();
+    slot.exit_of_another_thread();
+    let taken: usize =
+        takers.into_iter().map(|taker| taker.join().expect("a model that panics is over")).sum();
+    let left = usize::from(slot.was_left_elsewhere());
+    assert_eq!(taken + left, 1);
+}
+
+fn ids_of_one_home() {
+    let table = Arc::new(Table::new(1));
+    let threads: Vec<_> = (1..3)
+        .map(|number| {
+            let table = Arc::clone(&table);
+            thread::spawn(move || {
+                table.insert(id(number), number as u32);
+                assert_eq!(table.get(id(number)), Some(number as u32));
+                assert_eq!(table.remove(id(number)), Some(number as u32));
+                assert_eq!(table.get(id(number)), None);
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().expect("a model that panics is over"));
+}
+
+fn an_id_that_was_handed_on() {
+    let table = Arc::new(Table::new(1));
+    let handed = Arc::new(super::sync::Mutex::<Option<u64>>::default());
+    let (other, from) = (Arc::clone(&table), Arc::clone(&handed));
+    let thread = thread::spawn(move || {
+        let handed = from.lock().take();
+        if let Some(handed) = handed {
+            assert_eq!(other.get(handed), Some(1));
+            assert_eq!(other.remove(handed), Some(1));
+        }
+        handed.is_some()
+    });
+    table.insert(id(1), 1);
+    *handed.lock() = Some(id(1));
+    table.insert(id(2), 2);
+    assert_eq!(table.get(id(2)), Some(2));
+    let is_removed = thread.join().expect("a model that panics is over");
+    assert_eq!(table.get(id(1)), (!is_removed).then_some(1));
+    assert_eq!(table.get(id(2)), Some(2));
+}
+
+fn ids_beyond_the_window() {
+    let table = Arc::new(Table::new(1));
+    // The window, and one more.
+    for number in 1..10 {
+        table.insert(id(number), number as u32);
+    }
+    let other = Arc::clone(&table);
+    let thread = thread::spawn(move || {
+        other.insert(id(10), 10);
+        assert_eq!(other.get(id(9)), Some(9));
+        assert_eq!(other.get(id(10)), Some(10));
+        assert_eq!(other.remove(id(10)), Some(10));
+    });
+    // Takes the place of one that goes.
+    assert_eq!(table.remove(id(3)), Some(3));
+    table.insert(id(11), 11);
+    assert_eq!(table.get(id(11)), Some(11));
+    thread.join().expect("a model that panics is over");
+    assert_eq!((table.get(id(9)), table.get(id(10))), (Some(9), None));
+    assert_eq!((table.remove(id(9)), table.get(id(9))), (Some(9), None));
+}
+
+/// Who looks a stale id up may be led to the slot of the next id in its cell, but no further.
+fn a_stale_id_in_the_table() {
+    let table = Arc::new(Table::new(1));
+    let slots: Arc<Vec<Slot>> = Arc::new((0..2).map(|_| Slot::default()).collect());
+    start(&slots[0], id(1), State::Recording);
+    table.insert(id(1), 0);
+    let (other, others) = (Arc::clone(&table), Arc::clone(&slots));
+    let thread = thread::spawn(move || {
+        if let Some(at) = other.get(id(1)) {
+            let body = others[at as usize].lock_if(id(1));
+            assert!(body.is_none_or(|body| body.start == id(1)));
+        }
+    });
+    assert_eq!(table.remove(id(1)), Some(0));
+    close(&slots[0], id(1));
+    start(&slots[1], id(2), State::Recording);
+    table.insert(id(2), 1);
+    assert_eq!(table.get(id(2)), Some(1));
+    thread.join().expect("a model that panics is over");
+}
+
+fn the_pool() {
+    let slots = Arc::new(Slots::new(3));
+    let threads: Vec<_> = (0..2)
+        .map(|_| {
+            let slots = Arc::clone(&slots);
+            thread::spawn(move || {
+                let (mut kept, mut returned) = (Vec::new(), Vec::new());
+                slots.refill(&mut returned);
+                slots.refill(&mut kept);
+                slots.give_back(returned.into_iter());
+                kept
+            })
+        })
+        .collect();
+    let mut all: Vec<u32> =
+        threads.into_iter().flat_map(|thread| thread.join().expect("it ends")).collect();
+    for _ in 0..4 {
+        let mut free = Vec::new();
+        slots.refill(&mut free);
+        all.append(&mut free);
+    }
+    all.sort_unstable();
+    assert_eq!(all, [0, 1, 2]);
+}
