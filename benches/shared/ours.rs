@@ -41,10 +41,11 @@ pub(crate) const UNSAMPLED: Stack = Stack {
     set_up: || {
         let layer = spanbridge::layer().with_sampler(Sampler::AlwaysOff);
         let mut running = set_up(layer, |work| Some(on_tracing(work, || request(false))));
-        // The guard stays, or the layer would be shut down.
+        // It owns the guard, with which the pipeline would end.
         let finish = running.finish;
         running.finish = Box::new(move || {
-            finish();
+            let Outcome { exported, dropped, .. } = finish();
+            assert_eq!((exported, dropped), (0, Some(0)), "recorded all the same");
             Outcome::NOTHING
         });
         running
