@@ -585,6 +585,34 @@ fn what_rides_along_with_lost_spans_is_dropped_with_nothing_locked() {
 }
 
 #[test]
+fn what_is_counted_never_goes_back_while_threads_end() {
+    let (memory, layer) = InMemory::with(spanbridge::layer().with_max_live_spans(1));
+    let dispatch = tracing::Dispatch::new(Registry::default().with(layer));
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..300 {
+                let spans = || drop([info_span!("fits"), info_span!("does not")]);
+                let dispatch = &dispatch;
+                std::thread::scope(|scope| {
+                    scope.spawn(move || tracing::dispatcher::with_default(dispatch, spans));
+                });
+            }
+            is_over.store(true, std::sync::atomic::Ordering::Release);
+        });
+        let mut before = (0, 0);
+        while !is_over.load(std::sync::atomic::Ordering::Acquire) {
+            let stats = memory.stats();
+            let now = (stats.started(), stats.dropped().live_limit());
+            assert!(now.0 >= before.0 && now.1 >= before.1, "{before:?}, then {now:?}");
+            before = now;
+        }
+    });
+    // A thread that has just ended may still hold the one slot.
+    assert!(memory.stats().dropped().live_limit() >= 300);
+}
+
+#[test]
 fn attributes_and_events_over_the_limit_are_counted_on_the_span() {
     let memory = traced(|| {
         let span = info_span!("s");
@@ -716,4 +744,62 @@ fn links_and_parents_are_found_where_a_layer_is_not_told_its_registry() {
         assert!(span.context().span().span_context().is_sampled());
     });
     assert_eq!(memory.tree(), "s {a=1}\n");
+}
+
+/// Calls `f` on another thread, under the same subscriber.
+fn elsewhere(f: impl FnOnce() + Send) {
+    let dispatch = tracing::dispatcher::get_default(tracing::Dispatch::clone);
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| tracing::dispatcher::with_default(&dispatch, f));
+        thread.join().unwrap();
+    });
+}
+
+fn enter(span: &tracing::Span) {
+    span.with_subscriber(|(id, dispatch)| dispatch.enter(id));
+}
+
+fn exit(span: &tracing::Span) {
+    span.with_subscriber(|(id, dispatch)| dispatch.exit(id));
+}
+
+/// 1. A thread enters a span. 2. Another one exits it, as where a guard is held across an `.await`.
+/// 3. A third enters it and makes a child.
+#[test]
+fn an_exit_elsewhere_ends_no_entry_that_was_made_after_it() {
+    let memory = traced(|| {
+        let span = info_span!("span");
+        enter(&span);
+        elsewhere(|| exit(&span));
+        elsewhere(|| span.in_scope(|| drop(info_span!("child"))));
+    });
+    assert_eq!(memory.tree(), "span\n  child\n");
+}
+
+/// As above in a trace that is not sampled, below its first span; then the first thread makes a span
+/// that has nothing to do with it.
+#[test]
+fn an_exit_elsewhere_in_an_unsampled_trace_leaves_nothing_behind() {
+    let memory = traced(|| {
+        let attached = remote(0).attach();
+        let first = info_span!("first");
+        drop(attached);
+        let below = info_span!(parent: &first, "below");
+        enter(&below);
+        elsewhere(|| exit(&below));
+        drop(info_span!("next"));
+    });
+    assert_eq!(memory.tree(), "next\n");
+}
+
+/// 1. An attribute is set. 2. A field of that name is recorded. 3. The attribute is set again.
+#[test]
+fn the_last_value_wins_whichever_way_it_came() {
+    let memory = traced(|| {
+        let span = info_span!("span", key = tracing::field::Empty);
+        span.set_attribute("key", 1);
+        span.record("key", 2);
+        span.set_attribute("key", 3);
+    });
+    assert_eq!(memory.tree(), "span {key=3}\n");
 }

@@ -7,6 +7,8 @@ use std::{error, fmt};
 use opentelemetry::trace::{Event, Link, SpanContext, Status, TraceContextExt as _, TraceState};
 use opentelemetry::{Context, KeyValue, TraceFlags};
 
+use tracing::Metadata;
+
 use crate::layer::encoding::StatusCode;
 use crate::layer::engine::Engine;
 use crate::layer::record::{Body, Identity, Parent, Slot, State};
@@ -143,14 +145,23 @@ impl Engine {
         self.with_recording_body(id, |body| {
             let limit = self.limits.attributes as usize;
             for attribute in attributes {
+                let fields = body.metadata.map(Metadata::fields);
                 let kept = &mut body.side().attributes;
-                if let Some(same) = kept.iter_mut().find(|kept| kept.key == attribute.key) {
-                    same.value = attribute.value;
-                } else if kept.len() < limit {
-                    kept.push(attribute);
-                    body.attributes.side_attribute();
-                } else {
-                    body.attributes.drop_one();
+                match kept.iter().position(|kept| kept.key == attribute.key) {
+                    // A field may have been recorded since, so that the place matters too.
+                    Some(at)
+                        if fields.is_some_and(|f| f.field(attribute.key.as_str()).is_some()) =>
+                    {
+                        kept.remove(at);
+                        kept.push(attribute);
+                        body.attributes.move_side_attribute(at);
+                    }
+                    Some(at) => kept[at].value = attribute.value,
+                    None if kept.len() < limit => {
+                        kept.push(attribute);
+                        body.attributes.side_attribute();
+                    }
+                    None => body.attributes.drop_one(),
                 }
             }
         });

@@ -303,6 +303,22 @@ impl Attributes {
         self.bytes.push(tag::SIDE_ATTRIBUTE);
     }
 
+    /// Moves the mark of the attribute that is `at` at the record's side to the end.
+    pub(super) fn move_side_attribute(&mut self, at: usize) {
+        let (mut byte, mut left) = (0, at);
+        while let Some(length) = record_length(&self.bytes[byte..]) {
+            if self.bytes[byte] == tag::SIDE_ATTRIBUTE {
+                if left == 0 {
+                    self.bytes.remove(byte);
+                    break;
+                }
+                left -= 1;
+            }
+            byte += length;
+        }
+        self.side_attribute();
+    }
+
     /// Marks that the next event kept at the record's side belongs here in the order.
     pub(super) fn side_event(&mut self) {
         self.bytes.push(tag::SIDE_EVENT);

@@ -17,6 +17,7 @@ use crate::export::decode::snapshot;
 use crate::export::queue::{Queue, Swap};
 use crate::export::stats::{Counts, DropReason, DroppedSpans, Stats};
 use crate::layer::clock::Clock;
+use crate::layer::departures::Departures;
 use crate::layer::encoding::ValueLimits;
 use crate::layer::record::{Body, Identity, RANDOM, SAMPLED, Side, Slot, State};
 use crate::layer::sampling::{Decider, Question};
@@ -71,6 +72,7 @@ pub(crate) struct Engine {
     id_generator: Option<Box<dyn IdGenerator>>,
     pub(super) table: Table,
     slots: Slots,
+    pub(super) departures: Departures,
     pub(crate) queue: Queue,
     chunk_spans: usize,
     pub(crate) counts: Counts,
@@ -97,6 +99,7 @@ struct Totals {
     restarted: u64,
     closed: u64,
     not_sampled: u64,
+    no_slot: u64,
 }
 
 /// What a builder settles.
@@ -138,6 +141,7 @@ impl Engine {
             id_generator: options.id_generator,
             table: Table::new(max_live_spans),
             slots: Slots::new(max_live_spans),
+            departures: Departures::default(),
             queue: Queue::new(max_queue_size, max_export_batch_size, chunk_spans),
             chunk_spans,
             counts: Counts::default(),
@@ -256,7 +260,7 @@ impl Engine {
             threads.ended.not_sampled += counters.not_sampled.load();
             threads.ended.restarted += counters.restarted.load();
             threads.ended.started += counters.started.load();
-            self.counts.add_dropped(DropReason::LiveLimit, counters.no_slot.load() as usize);
+            threads.ended.no_slot += counters.no_slot.load();
         }
     }
 
@@ -579,14 +583,14 @@ impl Engine {
         let sum = |pick: fn(&ThreadShared) -> u64| -> u64 {
             threads.running.iter().map(|thread| pick(thread)).sum()
         };
-        let no_slot = sum(|thread| thread.counters.no_slot.load());
+        let no_slot = threads.ended.no_slot + sum(|thread| thread.counters.no_slot.load());
         stats.closed = threads.ended.closed + sum(|thread| thread.counters.closed.load());
         stats.not_sampled =
             threads.ended.not_sampled + sum(|thread| thread.counters.not_sampled.load());
         let restarted = threads.ended.restarted + sum(|thread| thread.counters.restarted.load());
         let started = threads.ended.started + sum(|thread| thread.counters.started.load());
         stats.started = started.saturating_sub(restarted);
-        stats.dropped.live_limit += no_slot;
+        stats.dropped.live_limit = no_slot;
         // A span without a slot was started and closed in one.
         stats.started += stats.dropped.live_limit;
         stats.closed += stats.dropped.live_limit;

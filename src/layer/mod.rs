@@ -5,6 +5,7 @@
 mod builder;
 mod clock;
 mod context;
+mod departures;
 pub(crate) mod encoding;
 mod engine;
 mod lookup;
@@ -42,9 +43,10 @@ pub(crate) use self::record::{Body, Identity, Parent, Side};
 pub(crate) use self::renamed::{is_renamed, mark_renamed};
 pub(crate) use self::thread::{suppress_this_thread, with_pending_parent};
 
+use self::departures::Entered;
 use self::encoding::Attributes as Encoded;
 use self::record::{Slot, State};
-use self::thread::{Entered, Local, Pending, Taken, ThreadState, with_local, with_thread};
+use self::thread::{Local, Pending, Taken, ThreadState, with_local, with_thread};
 use self::visit::{Encoder, Formatted, Plain};
 use crate::propagation::Carried;
 
@@ -102,7 +104,7 @@ impl BridgeLayer {
         let found = match attrs.parent() {
             Some(parent) => {
                 let id = parent.into_u64();
-                engine.table.get(id).map(|slot| Entered { id, slot })
+                engine.table.get(id).map(|slot| Entered::open(id, slot))
             }
             None => local.current(engine).filter(|top| top.slot != Entered::NO_SLOT),
         };
@@ -144,24 +146,38 @@ impl BridgeLayer {
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
-        let current = attrs.is_contextual().then(|| ctx.current_span().id().map(Id::into_u64));
-        self.nearest(ctx.span(id).and_then(|span| span.parent()), current.flatten())
+        let left = if attrs.is_contextual() { self.left_elsewhere(ctx) } else { None };
+        self.nearest(ctx.span(id).and_then(|span| span.parent()), left)
     }
 
-    /// The first span with a record here, from `span` on up. One that is the registry's current
-    /// span, and not on our own stack, was left on another thread: it is nobody's parent here.
+    /// The registry's current span, if it is not on our own stack: then it was left on another
+    /// thread, or a filter hides it from us.
+    fn left_elsewhere<S>(&self, ctx: &Context<'_, S>) -> Option<u64>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let current = ctx.current_span().id().map(Id::into_u64)?;
+        let is_here = with_local(&self.engine, |local| local.has_entered(current));
+        (is_here == Some(false)).then_some(current)
+    }
+
+    /// The first span with a record here, from `span` on up. What was `left` on another thread is
+    /// nobody's parent here, nor is what that is in.
     fn nearest<'a, S>(
         &self,
         mut span: Option<tracing_subscriber::registry::SpanRef<'a, S>>,
-        current: Option<u64>,
+        left: Option<u64>,
     ) -> Option<Entered>
     where
         S: LookupSpan<'a>,
     {
         while let Some(ancestor) = span {
             let id = ancestor.id().into_u64();
+            if left == Some(id) {
+                return None;
+            }
             if let Some(slot) = self.engine.table.get(id) {
-                return (current != Some(id)).then_some(Entered { id, slot });
+                return Some(Entered::open(id, slot));
             }
             span = ancestor.parent();
         }
@@ -280,6 +296,7 @@ impl BridgeLayer {
 
     fn finish(&self, id: u64) {
         let engine = &self.engine;
+        engine.departures.forget(id);
         let Some(at) = engine.table.remove(id) else { return };
         let slot = engine.slot(at);
         loop {
@@ -402,7 +419,7 @@ where
             _ if thread.is_asking() => None,
             Some(parent) => {
                 let id = parent.into_u64();
-                Some(engine.table.get(id).map(|slot| Entered { id, slot }))
+                Some(engine.table.get(id).map(|slot| Entered::open(id, slot)))
             }
             None => Some(local.current(engine)),
         });
@@ -410,17 +427,18 @@ where
         let found = match known {
             Some(found) if found.slot != Entered::NO_SLOT => found,
             _ => {
-                let current = ctx.current_span().id().map(Id::into_u64);
-                if event.parent().is_none() && current.is_none() {
-                    return;
-                }
-                match self.nearest(ctx.event_span(event), current) {
+                let left = match event.parent() {
+                    Some(_) => None,
+                    None if ctx.current_span().id().is_none() => return,
+                    None => self.left_elsewhere(&ctx),
+                };
+                match self.nearest(ctx.event_span(event), left) {
                     Some(found) => found,
                     None => return,
                 }
             }
         };
-        let Entered { id, slot: at } = found;
+        let Entered { id, slot: at, .. } = found;
         let slot = engine.slot(at);
         if slot.state() == State::NotSampled {
             return;
@@ -445,22 +463,27 @@ where
         let engine = &self.engine;
         let id = id.into_u64();
         let at = engine.table.get(id).unwrap_or(Entered::NO_SLOT);
-        with_local(engine, |local| local.stack.push(Entered { id, slot: at }));
+        let departures = engine.departures.so_far();
+        with_local(engine, |local| local.stack.push(Entered { id, slot: at, departures }));
     }
 
     fn on_exit(&self, id: &Id, _: Context<'_, S>) {
         let engine = &self.engine;
         let id = id.into_u64();
-        let entered = with_local(engine, |local| local.exit(id)).flatten();
+        let entered = match with_local(engine, |local| local.exit(id)) {
+            Some(None) => {
+                engine.departures.add(id);
+                None
+            }
+            // Or nothing is known of this thread: the exporter's, or one that is about to end.
+            entered => entered.flatten(),
+        };
         let slot = match entered {
             Some(Entered { slot: Entered::NO_SLOT, .. }) => return,
             Some(entered) if !engine.slot(entered.slot).is(id) => return,
             Some(entered) => engine.slot(entered.slot),
             None => match engine.find(id) {
-                Some((_, slot)) => {
-                    slot.exit_of_another_thread();
-                    slot
-                }
+                Some((_, slot)) => slot,
                 None => return,
             },
         };

@@ -100,9 +100,6 @@ pub(super) struct Slot {
     state: AtomicU32,
     flags: AtomicU8,
     has_entries: AtomicBool,
-    /// Exits on threads that had not entered the span, and whose entry elsewhere is still to be
-    /// found stale.
-    foreign_exits: AtomicU32,
     span_id: AtomicU64,
     trace_high: AtomicU64,
     trace_low: AtomicU64,
@@ -165,7 +162,6 @@ impl Default for Slot {
             state: AtomicU32::new(State::Pending as u32),
             flags: AtomicU8::new(0),
             has_entries: AtomicBool::new(false),
-            foreign_exits: AtomicU32::new(0),
             span_id: AtomicU64::new(0),
             trace_high: AtomicU64::new(0),
             trace_low: AtomicU64::new(0),
@@ -180,7 +176,6 @@ impl Slot {
     pub(super) fn prepare(&self) -> MutexGuard<'_, Body> {
         // What is written below must not be seen before the id that `retire` took away is gone.
         fence(Ordering::Release);
-        self.foreign_exits.store(0, Ordering::Relaxed);
         self.last_exit.store(0, Ordering::Relaxed);
         let next_owner = (self.state.load(Ordering::Relaxed) | State::MASK).wrapping_add(1);
         self.state.store(next_owner | State::Pending as u32, Ordering::Relaxed);
@@ -281,27 +276,6 @@ impl Slot {
     #[inline]
     pub(super) fn exit(&self, now: u64) {
         self.last_exit.store(now, Ordering::Relaxed);
-    }
-
-    /// The span was exited here and entered elsewhere.
-    #[cold]
-    pub(super) fn exit_of_another_thread(&self) {
-        self.foreign_exits.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// Whether an entry that a thread still has on its stack was exited on another one; takes that
-    /// exit away.
-    #[inline]
-    pub(super) fn was_left_elsewhere(&self) -> bool {
-        // Mostly nobody ever writes this, so that the line stays where it is.
-        self.foreign_exits.load(Ordering::Acquire) != 0 && self.take_foreign_exit()
-    }
-
-    #[cold]
-    fn take_foreign_exit(&self) -> bool {
-        self.foreign_exits
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |exits| exits.checked_sub(1))
-            .is_ok()
     }
 
     /// When the span was left last, if it was ever entered.

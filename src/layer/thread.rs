@@ -13,6 +13,7 @@ use rand::rngs::SmallRng;
 use rand::{RngCore as _, SeedableRng as _};
 
 use crate::export::chunk::Chunk;
+use crate::layer::departures::Entered;
 use crate::layer::encoding::Attributes;
 use crate::layer::engine::Engine;
 use crate::layer::record::Identity;
@@ -104,18 +105,6 @@ pub(super) struct Taken {
     pub(super) thread: u32,
     /// For where the ids are our own.
     pub(super) span_id: u64,
-}
-
-/// A span that this thread has entered.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Entered {
-    pub(super) id: u64,
-    pub(super) slot: u32,
-}
-
-impl Entered {
-    /// Stands for the slot of a span that this layer has no record of.
-    pub(super) const NO_SLOT: u32 = u32::MAX;
 }
 
 /// The part of a thread's state that the exporter's thread reads too.
@@ -305,17 +294,18 @@ impl Local {
     /// itself the parent of what this thread does next.
     #[inline]
     pub(super) fn current(&mut self, engine: &Engine) -> Option<Entered> {
-        while let Some(&top) = self.stack.last() {
-            if top.slot == Entered::NO_SLOT {
-                return Some(top);
-            }
-            let slot = engine.slot(top.slot);
-            if slot.is(top.id) && !slot.was_left_elsewhere() {
-                return Some(top);
+        while let Some(top) = self.stack.last_mut() {
+            let is_open = top.slot == Entered::NO_SLOT || engine.slot(top.slot).is(top.id);
+            if is_open && !engine.departures.took(top) {
+                return Some(*top);
             }
             self.stack.pop();
         }
         None
+    }
+
+    pub(super) fn has_entered(&self, id: u64) -> bool {
+        self.stack.iter().rev().any(|entered| entered.id == id)
     }
 
     /// Takes the span off the stack; mostly it is on top.

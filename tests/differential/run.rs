@@ -46,12 +46,12 @@ pub(crate) struct Facts {
 pub(crate) struct Model {
     pub(crate) name: String,
     pub(crate) is_named_late: bool,
+    is_renamed: bool,
     pub(crate) kind: Option<&'static str>,
     pub(crate) has_late_kind: bool,
     pub(crate) status_settings: usize,
     statuses: Vec<(By, Status)>,
     pub(crate) was_entered: bool,
-    has_set_field: bool,
     /// Its ids were seen: no other parent can be set.
     ids_left: bool,
 }
@@ -195,8 +195,6 @@ struct Made {
     handles: Vec<Span>,
     /// Where it is wanted later.
     context: Option<SpanContext>,
-    /// An entry of it ended on another thread.
-    has_travelled: bool,
 }
 
 /// An entry that has not ended.
@@ -411,7 +409,7 @@ impl<'a> Runner<'a> {
             (span, context)
         });
         let id = span.id().expect("every span is enabled");
-        self.spans.push(Made { id, handles: vec![span], context, has_travelled: false });
+        self.spans.push(Made { id, handles: vec![span], context });
         if let Some(parent) = parent {
             self.models[parent].ids_left = true;
         }
@@ -463,14 +461,12 @@ impl<'a> Runner<'a> {
         let of_span = |entry: &Entry| entry.number == number;
         let at = self.entries.iter().rposition(|e| of_span(e) && e.thread == thread).unwrap_or(at);
         let is_only = self.entries.iter().filter(|entry| of_span(entry)).count() == 1;
-        // Known: without a record, in a trace that is not sampled, an entry cannot be told to be over.
-        let may_travel = is_only && !self.has_forgotten && self.program.samples_all;
+        let may_travel = is_only && !self.has_forgotten;
         let on = away.filter(|_| may_travel).unwrap_or(thread);
         let entry = self.entries.remove(at);
         if on != thread {
             self.is_odd = true;
             self.was_left[usize::from(thread)] = true;
-            self.spans[number].has_travelled = true;
         }
         self.on(on, move || exit(&entry.span));
     }
@@ -529,9 +525,7 @@ impl<'a> Runner<'a> {
             Action::Enter(_) => {
                 let is_entered = |entry: &Entry| entry.number == number && entry.thread == thread;
                 let is_again = self.entries.iter().any(is_entered);
-                // Known: an exit on a thread that had not entered the span is taken for the exit of
-                // whichever entry is looked at first, be it one that was made after it.
-                if is_again && self.has_forgotten || self.spans[number].has_travelled {
+                if is_again && self.has_forgotten {
                     return;
                 }
                 self.is_odd |= is_again;
@@ -545,9 +539,6 @@ impl<'a> Runner<'a> {
                 self.on(thread, move || spans::record(&span, &value));
             }
             Action::SetParent(_, parent) => self.set_parent(thread, number, parent, facts),
-            // Known: where a value was recorded after one was set, another one set does not win.
-            Action::SetAttribute(_, "i", _)
-                if std::mem::replace(&mut self.models[number].has_set_field, true) => {}
             action => {
                 self.models[number].extend(&action);
                 self.on(thread, move || extend(&span, action, is_theirs));
@@ -664,7 +655,7 @@ impl Model {
     fn record(&mut self, value: &Value) {
         match value {
             Value::Kind(kind) => self.kind = Some(kind),
-            Value::Name(name) => self.name.clone_from(name),
+            Value::Name(name) if !self.is_renamed => self.name.clone_from(name),
             Value::StatusCode("ok") => self.set_status(By::Code, Status::Ok),
             Value::StatusCode("ERROR") => self.set_status(By::Code, Status::error("")),
             Value::StatusCode(_) => self.set_status(By::Code, Status::Unset),
@@ -694,7 +685,10 @@ impl Model {
     fn extend(&mut self, action: &Action) {
         match action {
             Action::SetStatus(_, status) => self.set_status(By::Call, status.clone().into()),
-            Action::UpdateName(_, name) => self.name.clone_from(name),
+            Action::UpdateName(_, name) => {
+                self.name.clone_from(name);
+                self.is_renamed = true;
+            }
             _ => {}
         }
     }

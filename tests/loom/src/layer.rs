@@ -1,5 +1,7 @@
 //! The crate's files, with loom's types.
 
+#[path = "../../../src/layer/departures.rs"]
+mod departures;
 #[path = "../../../src/layer/encoding.rs"]
 mod encoding;
 pub(crate) mod models;

@@ -3,6 +3,7 @@
 use loom::sync::Arc;
 use loom::thread;
 
+use super::departures::{Departures, Entered};
 use super::record::{Identity, Slot, State};
 use super::slots::Slots;
 use super::table::Table;
@@ -13,7 +14,7 @@ pub(crate) const ALL: &[Model] = &[
     ("slot: a stale id does not settle the next owner", a_stale_id_settles_nobody),
     ("slot: ids that were seen do not change", seen_ids_do_not_change),
     ("slot: a stale id does not get at the next owner's values", a_stale_id_reads_no_body),
-    ("slot: an exit elsewhere is taken once", a_foreign_exit_is_taken_once),
+    ("departures: each ends one entry", a_departure_ends_one_entry),
     ("table: ids of one home do not hinder each other", ids_of_one_home),
     ("table: an id that was handed on is found", an_id_that_was_handed_on),
     ("table: beyond the window ids are found too", ids_beyond_the_window),
@@ -103,20 +104,25 @@ fn a_stale_id_reads_no_body() {
     });
 }
 
-fn a_foreign_exit_is_taken_once() {
-    let slot = Arc::new(Slot::default());
-    start(&slot, 7, State::Recording);
+fn a_departure_ends_one_entry() {
+    let departures = Arc::new(Departures::default());
+    let entered = || Entered { id: 7, slot: 0, departures: departures.so_far() };
     let takers: Vec<_> = (0..2)
         .map(|_| {
-            let slot = Arc::clone(&slot);
-            thread::spawn(move || usize::from(slot.was_left_elsewhere()))
+            let (departures, mut entered) = (Arc::clone(&departures), entered());
+            thread::spawn(move || (usize::from(departures.took(&mut entered)), entered))
         })
         .collect();
-    slot.exit_of_another_thread();
-    let taken: usize =
-        takers.into_iter().map(|taker| taker.join().expect("a model that panics is over")).sum();
-    let left = usize::from(slot.was_left_elsewhere());
-    assert_eq!(taken + left, 1);
+    departures.add(7);
+    let taken: usize = takers
+        .into_iter()
+        .map(|taker| {
+            let (taken, mut entered) = taker.join().expect("a model that panics is over");
+            // Who looked too early looks again.
+            taken + if taken == 0 { usize::from(departures.took(&mut entered)) } else { 0 }
+        })
+        .sum();
+    assert_eq!(taken, 1);
 }
 
 fn ids_of_one_home() {
