@@ -151,7 +151,7 @@ Create error(invalid digit found in string)
     assert_eq!(memory.tree(), expected);
     let text = out.text();
     assert!(text.contains("---\"exception\" attempt:2,exception.type:"), "{text}");
-    assert!(text.contains("exception.message:invalid digit found in string 0ms"), "{text}");
+    assert!(text.contains("exception.message:invalid digit found in string "), "{text}");
     assert!(!text.contains("short"), "{text}");
 }
 
@@ -622,6 +622,68 @@ fn a_dropped_trace_ends() {
     assert!(text.contains("[\"dropped\" 0ms (") && !text.contains("fast"), "{text}");
     let forgotten = text.lines().find(|line| line.contains("forgotten")).unwrap();
     assert!(forgotten.ends_with(" (unfinished)]"), "{forgotten}");
+}
+
+#[test]
+fn a_dropped_nested_trace_has_no_block_of_its_own() {
+    // 1. A request starts a nested trace and returns early, so that it is dropped.
+    // 2. The request was fast. Of its parts only what was logged may be printed in its place.
+    let out = Out::default();
+    let root = Trace::new_in(&out.log(), "fast", fields![]);
+    let dropped = root.nest("dropped", fields![]);
+    dropped.nest("logged", fields![]).log();
+    drop(dropped);
+    drop(root.nest("dropped on purpose", fields![]).log_on_drop(NO_TIME));
+    root.log_if_long(LONG);
+    let text = out.text();
+    let first_lines: Vec<_> = text.lines().filter(|line| line.contains("total time")).collect();
+    assert_eq!(first_lines.len(), 2, "{text}");
+    assert!(first_lines[0].contains("]: \"logged\" ("), "{text}");
+    assert!(first_lines[1].contains("]: \"dropped on purpose\" ("), "{text}");
+}
+
+#[test]
+fn a_span_ends_before_what_is_nested_in_it() {
+    // 1. A root that was never entered is logged.
+    // 2. What is nested in it goes on, and keeps its span open.
+    let (memory, layer) = InMemory::new();
+    let subscriber = tracing_subscriber::registry().with(layer);
+    let logged = tracing::subscriber::with_default(subscriber, || {
+        let root = Trace::new_in(&silent(), "List", fields![]);
+        let nested = root.nest("watch", fields![]);
+        root.log();
+        drop(root);
+        let logged = SystemTime::now();
+        while SystemTime::now() <= logged + Duration::from_millis(1) {
+            std::hint::spin_loop();
+        }
+        drop(nested);
+        logged
+    });
+    let spans = memory.spans();
+    let end = |name: &str| spans.iter().find(|span| span.name == name).unwrap().end_time;
+    assert!(end("List") <= logged, "{:?} after {logged:?}", end("List"));
+    assert!(end("watch") > logged);
+}
+
+#[test]
+fn an_error_of_a_quick_nested_trace_is_in_its_slow_roots_text() {
+    // 1. A nested trace fails at once, long before its threshold.
+    // 2. Its root is slow.
+    let out = Out::default();
+    let root = Trace::new_in(&out.log(), "slow", fields![]);
+    let nested = root.nest("quick", fields![]);
+    let failed = nested.nest("failed", fields![]);
+    failed.step("short", fields![]);
+    failed.record_error(&fmt::Error, fields![]);
+    failed.log_if_long(LONG);
+    nested.log_if_long(LONG);
+    root.log_if_long(NO_TIME);
+    let text = out.text();
+    let lines: Vec<_> = text.lines().map(|line| line.split_once("]: ").unwrap().1).collect();
+    assert_eq!(lines.len(), 4, "{text}");
+    assert!(lines[1].starts_with("[\"failed\" 0ms ("), "{text}");
+    assert!(lines[2].starts_with(" ---\"exception\" exception.type:"), "{text}");
 }
 
 #[test]

@@ -95,6 +95,7 @@ fn place<'a>(trace: &'a Trace, clock: &mut i64, nodes: &mut Vec<Node<'a>>) -> us
         start: *clock,
         end: None,
         threshold: None,
+        is_dropped: false,
         ids: None,
         items: Vec::new(),
     });

@@ -15,7 +15,7 @@ use crate::SpanExt as _;
 use crate::interop;
 use crate::legacy::field::{Field, FieldList};
 use crate::legacy::text_log::{TextLog, block_number};
-use crate::legacy::tree::{ROOT, Record};
+use crate::legacy::tree::{End, ROOT, Record};
 use crate::legacy::{callsite, clock, kept};
 
 /// What stands behind a [`Trace`](crate::legacy::Trace); a clone is the same trace.
@@ -37,9 +37,10 @@ pub(super) struct Node {
     has_span: bool,
     /// Never locked while code of the user's runs.
     span: Mutex<Option<Span>>,
-    /// Whether the span may have been entered. A span that was ends when it was left last, where the
-    /// operation may go on.
-    is_entered: AtomicBool,
+    /// Whether the span may have been entered, or have children. One that was entered would end when
+    /// it was left last, and one with children not before they close: neither when the operation
+    /// does.
+    is_shared: AtomicBool,
     is_ended: AtomicBool,
 }
 
@@ -50,7 +51,7 @@ impl Handle {
             text,
             has_span: span.is_some(),
             span: Mutex::new(span),
-            is_entered: AtomicBool::new(false),
+            is_shared: AtomicBool::new(false),
             is_ended: AtomicBool::new(false),
         }))
     }
@@ -67,13 +68,17 @@ impl Handle {
 
     /// Ends the operation. Only a root prints.
     pub(super) fn end(&self, threshold: Option<Duration>, location: &Location<'_>) {
+        self.end_as(threshold, true, location);
+    }
+
+    fn end_as(&self, threshold: Option<Duration>, is_logged: bool, location: &Location<'_>) {
         let Self::On(node) = self else { return };
         let at = clock::now();
         node.is_ended.store(true, Ordering::Relaxed);
         // Before anything is written: that takes its time.
         let span = node.end_span();
         if let Some(text) = &node.text {
-            text.root.record.end(text.number, node.start, at, threshold, span);
+            text.root.record.end(text.number, node.start, End { at, threshold, span, is_logged });
             if text.number == ROOT {
                 text.root.print(location);
             }
@@ -91,7 +96,8 @@ impl Handle {
             .as_ref()
             .is_some_and(|text| text.number != ROOT && !text.root.log.get().is_exact());
         if threshold.is_some() || is_nested {
-            self.end(threshold, location);
+            // Without a threshold nobody has asked for its text.
+            self.end_as(threshold, threshold.is_some(), location);
         } else {
             node.is_ended.store(true, Ordering::Relaxed);
             node.end_span();
@@ -113,11 +119,11 @@ impl Node {
         if self.has_span { self.locked_span().clone() } else { None }
     }
 
-    /// The span, for code that may enter it.
+    /// The span, for code that may enter it or give it children.
     pub(super) fn share_span(&self) -> Option<Span> {
         let span = self.span();
         if span.is_some() {
-            self.is_entered.store(true, Ordering::Relaxed);
+            self.is_shared.store(true, Ordering::Relaxed);
         }
         span
     }
@@ -184,7 +190,7 @@ impl Node {
         let context = needs_ids
             .then(|| span.context().span().span_context().clone())
             .filter(SpanContext::is_valid);
-        if self.is_entered.load(Ordering::Relaxed) {
+        if self.is_shared.load(Ordering::Relaxed) {
             interop::end_at(&span, clock::wall());
         }
         context

@@ -16,9 +16,10 @@
 //!
 //! * An operation is *slow* if it has ended, and it has no threshold, or took at least that long.
 //! * A slow root is printed. Below one that is not, the topmost slow operations are each printed
-//!   as a block of their own.
+//!   as a block of their own, but for those that ended because they were dropped.
 //! * Within a block a nested operation is shown if it is slow; below one that is not, the topmost
-//!   slow ones take its place. At verbosity 4 all are shown.
+//!   slow ones take its place. At verbosity 4 all are shown. One with a step that is kept, such as
+//!   an error, is shown however fast it was.
 //! * A step is shown if it took its share of its operation's threshold ([`Tree::step_threshold`]),
 //!   or if no threshold applies, or at verbosity 4.
 //! * Below verbosity 2 nothing is printed.
@@ -59,6 +60,8 @@ pub(crate) struct Node<'a> {
     pub(crate) end: Option<Nanos>,
     /// It is slow if it takes at least this long; always, where there is none or it is zero.
     pub(crate) threshold: Option<Duration>,
+    /// It ended because it was dropped, so that nobody asked for a block of its own.
+    pub(crate) is_dropped: bool,
     /// The span that stands for it in the distributed trace.
     pub(crate) ids: Option<(TraceId, SpanId)>,
     /// In the order in which they were added.
@@ -148,7 +151,7 @@ impl<'a> Tree<'a> {
         let mut to_do = vec![0];
         while let Some(at) = to_do.pop() {
             let Some(node) = self.nodes.get(at) else { continue };
-            if node.is_slow() {
+            if node.is_slow() && !node.is_dropped {
                 sink(Block {
                     node,
                     index: at,
@@ -187,6 +190,11 @@ impl Node<'_> {
         let Some(end) = self.end else { return false };
         let threshold = self.threshold.map_or(0, nanos);
         threshold == 0 || between(self.start, end) >= threshold
+    }
+
+    /// Whether one of its own steps must be shown.
+    pub(super) fn keeps_step(&self) -> bool {
+        self.items.iter().any(|item| matches!(item, Item::Step { is_kept: true, .. }))
     }
 
     fn nested(&self) -> impl DoubleEndedIterator<Item = usize> {

@@ -71,6 +71,7 @@ fn node(name: &'static str, start: Nanos) -> Node<'static> {
         start,
         end: None,
         threshold: None,
+        is_dropped: false,
         ids: None,
         items: Vec::new(),
     }

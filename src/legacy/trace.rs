@@ -259,7 +259,9 @@ impl Trace {
                 return Self::root(LogRef::current(), name, fields, parent);
             }
             Handle::Off => (None, None),
-            Handle::On(node) => (node.text(), node.span()),
+            Handle::On(node) => {
+                (node.text(), parent.is_none().then(|| node.share_span()).flatten())
+            }
         };
         let span = match parent {
             None => callsite::span(&name, above.as_ref()),
@@ -327,8 +329,8 @@ impl SpanParent {
 }
 
 /// Ends the operation if it was not logged. A root is printed only if
-/// [`log_on_drop`](Trace::log_on_drop) says so; a nested one stands in its root's text as
-/// [`log`](Trace::log) would have left it.
+/// [`log_on_drop`](Trace::log_on_drop) says so; a nested one stands in the text of a slow root as
+/// [`log`](Trace::log) would have left it, but is not printed in the place of a fast one.
 impl Drop for Trace {
     fn drop(&mut self) {
         if self.is_owner || self.on_drop.is_some() {

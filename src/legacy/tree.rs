@@ -65,10 +65,12 @@ pub(super) enum What {
 
 /// The last end of a trace, with what was given at any.
 #[derive(Clone, Debug)]
-struct End {
-    at: Instant,
-    threshold: Option<Duration>,
-    span: Option<SpanContext>,
+pub(super) struct End {
+    pub(super) at: Instant,
+    pub(super) threshold: Option<Duration>,
+    pub(super) span: Option<SpanContext>,
+    /// False where it only was dropped.
+    pub(super) is_logged: bool,
 }
 
 impl End {
@@ -78,6 +80,7 @@ impl End {
         self.at = again.at;
         self.threshold = again.threshold.or(self.threshold);
         self.span = again.span.or_else(|| self.span.take());
+        self.is_logged |= again.is_logged;
     }
 }
 
@@ -126,16 +129,9 @@ impl Record {
     }
 
     /// Ends a trace that began at `start`, or moves its end if it has one.
-    pub(super) fn end(
-        &self,
-        node: u32,
-        start: Instant,
-        at: Instant,
-        threshold: Option<Duration>,
-        span: Option<SpanContext>,
-    ) {
-        let end = End { at, threshold, span };
-        let is_slow = at.saturating_duration_since(start) >= threshold.unwrap_or_default();
+    pub(super) fn end(&self, node: u32, start: Instant, end: End) {
+        let took = end.at.saturating_duration_since(start);
+        let is_slow = end.is_logged && took >= end.threshold.unwrap_or_default();
         let mut entries = self.entries();
         let Entries { list, root_end, ends, has_slow_nested, .. } = &mut *entries;
         if node == ROOT {
@@ -280,6 +276,7 @@ impl Snapshot<'_> {
             start,
             end: end.map(|end| self.nanos(end.at)),
             threshold: end.and_then(|end| end.threshold),
+            is_dropped: end.is_some_and(|end| !end.is_logged),
             ids: span.map(|span| (span.trace_id(), span.span_id())),
             items: Vec::new(),
         }

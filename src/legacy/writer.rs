@@ -151,7 +151,9 @@ impl<'a> Writer<'a> {
 
     fn shows(&self, nested: &Node<'_>) -> bool {
         let is_fixed = !self.style.is_exact;
-        nested.is_slow() || self.style.verbosity >= 4 || (is_fixed && nested.end.is_none())
+        nested.is_slow()
+            || self.style.verbosity >= 4
+            || (is_fixed && (nested.end.is_none() || nested.keeps_step()))
     }
 
     fn shows_step(&self, took: i128, threshold: Option<Nanos>) -> bool {

@@ -150,6 +150,7 @@ impl<'a> Block<'a> {
                 start: self.nanos(node.start),
                 end: node.end.map(|end| self.nanos(end)),
                 threshold: node.threshold,
+                is_dropped: false,
                 ids: None,
                 items,
             });
@@ -180,9 +181,7 @@ fn leave_out_quick(tree: &mut text::Tree<'_>, parents: &[usize]) {
     let mut is_shown = vec![false; tree.nodes.len()];
     for at in (1..tree.nodes.len()).rev() {
         let (node, parent) = (&tree.nodes[at], parents[at]);
-        let is_kept =
-            |item: &text::Item<'_>| matches!(item, text::Item::Step { is_kept: true, .. });
-        is_shown[at] |= node.items.iter().any(is_kept);
+        is_shown[at] |= node.keeps_step();
         is_shown[at] |= match (node.threshold, node.end) {
             (_, None) => true,
             (Some(_), Some(_)) => node.is_slow(),

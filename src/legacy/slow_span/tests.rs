@@ -124,6 +124,24 @@ fn warnings_and_errors_are_kept() {
 }
 
 #[test]
+fn an_error_is_kept_where_its_span_kept_its_threshold() {
+    let log = Log::default();
+    log.run(log.layer().build(), || {
+        let _root = info_span!("root").entered();
+        info_span!("quick", slow_after_ms = 60).in_scope(|| error!("refused"));
+        info_span!("fine", slow_after_ms = 10).in_scope(|| info!("connected"));
+        log.wait(100);
+    });
+    let texts = log.texts.lock().unwrap();
+    let expected = r#"
+ ---"refused" level:ERROR 0ms (07:30:00.123)]
+[100ms] [100ms] END"#;
+    assert!(texts[0].contains("[\"quick\" "), "{}", texts[0]);
+    assert!(texts[0].trim_end().ends_with(expected), "{}", texts[0]);
+    assert!(!texts[0].contains("fine"), "{}", texts[0]);
+}
+
+#[test]
 fn a_quick_tree_is_not_printed() {
     let log = Log::default();
     let stats = log.run(log.layer().build(), || {
