@@ -41,7 +41,10 @@ pub(super) fn keep(
                 }
                 next += 1;
             }
-            What::Step { name, fields, .. } => spans.step(of, at, name, fields),
+            What::Step { name, fields, is_kept } => {
+                // Only errors are kept, and only they say so: a step may have any name.
+                spans.step(of, at, name, fields, *is_kept);
+            }
         }
         spans.one_done(of);
     }
@@ -97,10 +100,10 @@ impl<'a> Spans<'a> {
         }
     }
 
-    fn step(&self, of: usize, at: Nanos, name: &str, fields: &FieldList) {
+    fn step(&self, of: usize, at: Nanos, name: &str, fields: &FieldList, is_error: bool) {
         let Some(span) = &self.open[of] else { return };
         let attributes = fields.attributes();
-        if name == callsite::EXCEPTION {
+        if is_error {
             span.set_status(callsite::exception_status(&attributes));
         }
         span.add_event_with_timestamp(name.to_owned(), self.tree.wall(at), attributes);

@@ -47,6 +47,9 @@ impl TextLogBuilder {
     /// * errors would not reach the text;
     /// * klog's header would name `trace.go` instead of the line that logged;
     /// * a trace would keep steps without limit.
+    ///
+    /// While operations are running, [`TextLog::set_verbosity`] is not upstream's `-v`: an operation
+    /// that starts below verbosity 2 keeps nothing, and is not printed whatever is set before it ends.
     pub fn with_upstream_exact(self, is_exact: bool) -> Self {
         Self(Settings { is_exact, ..self.0 })
     }
