@@ -167,7 +167,8 @@ impl Importer {
         match scanned {
             Ok(bytes) => output.summary.bytes += bytes,
             Err(Stopped::Handler(error)) => return Err(error),
-            Err(Stopped::Read { line, error }) => {
+            Err(Stopped::Read { line, bytes, error }) => {
+                output.summary.bytes += bytes;
                 let message = match line {
                     0 | 1 => format!("cannot be read: {error}"),
                     _ => format!("cannot be read any further: {error}"),
@@ -250,6 +251,14 @@ impl Output {
             }
         };
         let (spans, has_gap) = rebuild::spans(block, first, start);
+        if !spans.iter().all(rebuild::can_be_told) {
+            let message = format!(
+                "{:?} began before 1970, says {:?}: spans cannot say so, and it is left out",
+                first.name, first.start_text
+            );
+            let problem = Problem::new(ProblemKind::Damaged, &block.place, message);
+            return self.problem(&problem, receiver);
+        }
         if has_gap && !block.is_incomplete {
             let message = format!("lines of {:?} are missing, as its brackets show", first.name);
             self.problem(&Problem::new(ProblemKind::Damaged, &block.place, message), receiver)?;

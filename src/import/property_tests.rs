@@ -268,6 +268,92 @@ proptest! {
     }
 }
 
+/// What looks like a line of a block, in any format, with times that nobody has seen.
+fn line() -> impl Strategy<Value = String> {
+    let took = prop_oneof![
+        Just("300000000000ms".to_owned()),
+        Just("-87000h".to_owned()),
+        (0..1_000_u32).prop_map(|n| format!("{n}ms")),
+        "-?[0-9]{1,17}(ns|µs|ms|s|m|h)",
+    ];
+    let clock = prop_oneof![
+        Just("11:12:00.000".to_owned()),
+        "[01][0-9]:[0-5][0-9]:00\\.[0-9]{3}",
+        "[01][0-9]:[0-5][0-9]:[0-5][0-9]\\.[0-9]{3}",
+    ];
+    let date =
+        (1690..2260_i32, clock.clone()).prop_map(|(year, clock)| format!("10-Mar-{year} {clock}"));
+    let number = "(Trace\\[[12]\\]: ){1}";
+    (number, 0..8_u8, took.clone(), took, clock, date, 0..4_usize).prop_map(
+        |(number, kind, took, other, clock, date, depth)| {
+            let blanks = " ".repeat(depth);
+            match kind {
+                0 => format!("{number}\"x\" ({date}) (total time: {took}):"),
+                1 => format!(
+                    "{number}\"x\" (started: 2016-03-31 {clock} +0200 CEST) (total time: {took}):"
+                ),
+                2 => format!("{number}{blanks}[\"n\" {took} ({clock})"),
+                3 => format!("{number}{blanks}[\"n\" {took} ({clock})]"),
+                4 => format!("{number}[{took}] [{other}] x"),
+                5 => format!("{number}[{took}] [{other}] END"),
+                _ => format!("{number}{blanks}---\"x\" {took} ({clock})"),
+            }
+        },
+    )
+}
+
+/// Takes whatever it is given, as the command does.
+struct Anything;
+
+impl Receiver for Anything {
+    fn spans(&mut self, spans: Vec<SpanData>) -> io::Result<()> {
+        assert!(spans.iter().all(|span| span.start_time >= UNIX_EPOCH));
+        let _ = super::tree(&spans);
+        Ok(())
+    }
+
+    fn problem(&mut self, problem: &Problem) -> io::Result<()> {
+        let _ = problem.to_string();
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn times_that_cannot_be_do_no_harm(lines in vec(line(), 0..60)) {
+        let log = format!(
+            "Trace[1]: \"x\" (10-Mar-2021 11:12:14.000) (total time: 500ms):\n{}\n",
+            lines.join("\n")
+        );
+        let mut importer = Importer::new(Options::default());
+        importer.read("log", &mut log.as_bytes(), &mut Anything).unwrap();
+        importer.finish(&mut Anything).unwrap();
+    }
+}
+
+#[test]
+fn steps_that_take_centuries_do_not_overflow() {
+    let mut log = String::from("Trace[1]: \"x\" (10-Mar-2021 11:12:14.000) (total time: 500ms):\n");
+    for _ in 0..40 {
+        log.push_str("Trace[1]: ---\"x\" 300000000000ms (11:12:00.000)\n");
+    }
+    let mut importer = Importer::new(Options::default());
+    importer.read("log", &mut log.as_bytes(), &mut Anything).unwrap();
+    assert_eq!(importer.finish(&mut Anything).unwrap().events(), 40);
+}
+
+#[test]
+fn what_began_before_1970_is_a_problem_and_not_at_its_beginning() {
+    let log = "Trace[1]: \"x\" (10-Mar-1969 11:12:14.000) (total time: 5ms):\n\
+               Trace[1]: [5ms] [5ms] END\n";
+    let mut importer = Importer::new(Options::default());
+    let read = importer.read("log", &mut log.as_bytes(), &mut Spans::default());
+    let error = read.unwrap_err().to_string();
+    assert!(error.contains("log:1: \"x\" began before 1970"), "{error}");
+}
+
 /// Ends of nested traces are right to the milliseconds that printing cuts off; upstream's text does
 /// not always tell, but it never hides time that was spent.
 fn check_ends(

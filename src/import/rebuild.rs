@@ -109,6 +109,13 @@ pub(super) fn spans(block: &Block, first: &First, start: RootStart) -> (Vec<Span
     (spans, has_gap)
 }
 
+/// Whether its times are ones that formats for spans have: they count from 1970 on.
+pub(super) fn can_be_told(span: &SpanData) -> bool {
+    let mut events = span.events.events.iter();
+    span.start_time >= SystemTime::UNIX_EPOCH
+        && events.all(|event| event.timestamp >= SystemTime::UNIX_EPOCH)
+}
+
 /// How long the whole took, as exactly as the block says it.
 pub(super) fn total(block: &Block, first: &First) -> Nanos {
     let last_item = || {
@@ -172,7 +179,9 @@ impl Times {
     fn lacks_seconds(&self, items: &[Item]) -> bool {
         let clocks = || items.iter().filter_map(clock);
         clocks().all(TimeOfDay::has_zero_seconds)
-            && clocks().any(|at| at.on_or_after(self.start - SECOND) > self.end + SLACK)
+            && clocks().any(|at| {
+                at.on_or_after(self.start.saturating_sub(SECOND)) > self.end.saturating_add(SLACK)
+            })
     }
 
     /// Steps and the beginnings of nested traces, in the order in which they are printed.
@@ -182,7 +191,7 @@ impl Times {
             (root.start, root.end) = (self.start, self.end);
         }
         let lacks_seconds = self.lacks_seconds(items);
-        let is_long = self.end - self.start > HALF_A_DAY;
+        let is_long = self.end.saturating_sub(self.start) > HALF_A_DAY;
         // When the item before, in the same trace, is known to have been over.
         let mut last = vec![self.start; tree.nodes.len()];
         for (entry, item) in tree.entries.iter().zip(items) {
@@ -193,11 +202,16 @@ impl Times {
                 }
                 ItemKind::Clock { at, took, .. } if lacks_seconds => {
                     let took = if entry.is_nested { 0 } else { took.max(0) };
-                    (at.with_any_second(before + took - SLACK), true)
+                    let over = before.saturating_add(took).saturating_sub(SLACK);
+                    (at.with_any_second(over), true)
                 }
                 // In order, but for what a clock may have been set back.
-                ItemKind::Clock { at, .. } if is_long => (at.on_or_after(before - SECOND), false),
-                ItemKind::Clock { at, .. } => (at.on_or_after(self.start - SECOND), false),
+                ItemKind::Clock { at, .. } if is_long => {
+                    (at.on_or_after(before.saturating_sub(SECOND)), false)
+                }
+                ItemKind::Clock { at, .. } => {
+                    (at.on_or_after(self.start.saturating_sub(SECOND)), false)
+                }
             };
             last[entry.owner] = at;
             if entry.is_nested {
@@ -219,7 +233,7 @@ impl Times {
         }
         let ends = || nodes.iter().skip(1).map(|node| node.end);
         let (first, last) = (ends().min().unwrap_or(0), ends().max().unwrap_or(0));
-        let run_on = last - first <= SLACK && first >= self.end - SLACK;
+        let run_on = last.saturating_sub(first) <= SLACK && first >= self.end.saturating_sub(SLACK);
         // The latest moment at which something is known to have happened in each.
         let mut latest: Vec<Nanos> = nodes
             .iter()
@@ -234,15 +248,15 @@ impl Times {
                     .and_then(|at| Some(times.get(at)?.saturating_sub(items.get(at)?.took())));
                 // After an unfinished trace a step counts from where that began.
                 let is_end = |at: &Nanos| {
-                    at + SLACK < node.end
-                        && at + MILLISECOND >= latest[index]
-                        && *at > node.start + MILLISECOND
+                    at.saturating_add(SLACK) < node.end
+                        && at.saturating_add(MILLISECOND) >= latest[index]
+                        && *at > node.start.saturating_add(MILLISECOND)
                 };
                 let end = began.filter(is_end).unwrap_or(node.end);
                 let end = end.min(self.end.max(latest[index]));
-                node.is_estimated |= end + SLACK < node.end;
+                node.is_estimated |= end.saturating_add(SLACK) < node.end;
                 node.end = end;
-            } else if node.end > self.end && node.end - self.end <= SLACK {
+            } else if node.end > self.end && node.end.saturating_sub(self.end) <= SLACK {
                 // By no more than what was cut off when times were printed.
                 node.end = self.end;
             }

@@ -32,8 +32,8 @@ pub(super) trait Handler {
 /// Why reading came to an end before the file did.
 #[derive(Debug)]
 pub(super) enum Stopped {
-    /// What is read cannot be; `line` is how far it went.
-    Read { line: u64, error: io::Error },
+    /// What is read cannot be; `line` and `bytes` of text are how far it went.
+    Read { line: u64, bytes: u64, error: io::Error },
     /// The handler failed.
     Handler(io::Error),
 }
@@ -43,7 +43,7 @@ pub(super) fn scan(input: &mut dyn Read, handler: &mut dyn Handler) -> Result<u6
     let mut input = BufReader::with_capacity(64 << 10, input);
     let magic = match input.fill_buf() {
         Ok(start) => start.starts_with(&[0x1f, 0x8b]),
-        Err(error) => return Err(Stopped::Read { line: 0, error }),
+        Err(error) => return Err(Stopped::Read { line: 0, bytes: 0, error }),
     };
     let finders = vec![Finder::new(WORD)];
     let mut scanner = Scanner { finders, is_first: true, line: 1, handler };
@@ -83,7 +83,7 @@ impl Scanner<'_> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
                     // The line that was cut is lost with what follows it.
-                    return Err(Stopped::Read { line: self.line, error });
+                    return Err(Stopped::Read { line: self.line, bytes, error });
                 }
             };
             bytes += read as u64;

@@ -93,6 +93,6 @@ fn missing_seconds(block: &Block, first: &First, end: Nanos) -> Nanos {
             .all(|item| matches!(item.kind, ItemKind::Clock { at, .. } if at.has_zero_seconds()));
     let written = block.header.and_then(|header| header.near(end));
     let Some(written) = written.filter(|_| has_zeros) else { return 0 };
-    let seconds = (written - end + 5 * MILLISECOND).div_euclid(SECOND);
+    let seconds = written.saturating_sub(end).saturating_add(5 * MILLISECOND).div_euclid(SECOND);
     if (1..60).contains(&seconds) { seconds * SECOND } else { 0 }
 }

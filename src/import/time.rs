@@ -102,6 +102,7 @@ impl TimeOfDay {
 
     /// The first moment not before `from` at which clocks show this. Both moments are local.
     pub(super) fn on_or_after(self, from: Nanos) -> Nanos {
+        let from = with_days_around(from);
         from + (self.since_midnight - from).rem_euclid(DAY)
     }
 
@@ -109,6 +110,7 @@ impl TimeOfDay {
     /// hours, minutes and milliseconds, or the next midnight's if there is none this hour.
     pub(super) fn with_any_second(self, from: Nanos) -> Nanos {
         const MINUTE: Nanos = 60 * SECOND;
+        let from = with_days_around(from);
         let start_of_minute = {
             let same = from.div_euclid(MINUTE) * MINUTE;
             let shown = self.since_midnight.div_euclid(MINUTE) * MINUTE;
@@ -119,6 +121,12 @@ impl TimeOfDay {
         let at = earliest + (fraction - earliest).rem_euclid(SECOND);
         if at < start_of_minute + MINUTE { at } else { start_of_minute + DAY + fraction }
     }
+}
+
+/// The nearest moment that others are in range of, to a few days before and after. Only what a
+/// damaged log adds up is not such a moment itself.
+fn with_days_around(at: Nanos) -> Nanos {
+    at.clamp(Nanos::MIN + 4 * DAY, Nanos::MAX - 4 * DAY)
 }
 
 /// A local moment as if the clocks showed UTC; none before the year 1700 or after 2240. Nanoseconds
@@ -341,6 +349,12 @@ mod tests {
             at("00:00:00.100").with_any_second(from + 200_000_000),
             SOME_DAY + 53_100_000_000
         );
+        for from in [Nanos::MIN, Nanos::MIN + DAY, Nanos::MAX - DAY, Nanos::MAX] {
+            for text in ["00:00:00.000", "12:00:00.771", "23:59:59.999"] {
+                let moments = [at(text).on_or_after(from), at(text).with_any_second(from)];
+                assert!(moments.iter().all(|at| at.abs_diff(from) < 6 * DAY.unsigned_abs()));
+            }
+        }
         for text in ["", "1:00:00.000", "24:00:00.000", "00:00:00", "00:00:00.00", "00:61:00.000"] {
             assert_eq!(TimeOfDay::parse(text), None, "{text}");
         }
