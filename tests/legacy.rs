@@ -506,7 +506,8 @@ fn a_slow_operation_that_was_not_sampled_is_kept_on_request() {
             nested.record_error(&fmt::Error, fields![]);
             nested.log_if_long(LONG);
             let unfinished = trace.nest("unfinished", fields![]);
-            trace.step("done", fields![]);
+            // A step that has an error's name is none.
+            trace.step("exception", fields![]);
             trace.log_if_long(NO_TIME);
             drop(unfinished);
             cx.span().span_context().clone()
@@ -529,7 +530,7 @@ fn a_slow_operation_that_was_not_sampled_is_kept_on_request() {
         let expected = "\
 slow {url=\"/pods\", limit=5}
   * step {count=3}
-  * done
+  * exception
   nested error(an error occurred when formatting an argument) {ratio=0.5}
     * exception {exception.type=\"core::fmt::Error\", \
 exception.message=\"an error occurred when formatting an argument\"}

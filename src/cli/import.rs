@@ -35,7 +35,11 @@ pub(super) fn run(args: &ImportArgs) -> Exit {
         progress.line(&report::summary(summary));
     }
     match result {
-        Ok(()) => {}
+        Ok(None) => {}
+        Ok(Some(refused)) => {
+            progress.line(&format!("spanbridge: {refused}"));
+            return Exit::Failed;
+        }
         // Who read from us has seen enough, as `head` has.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
             if args.quiet == 0 {
@@ -72,7 +76,11 @@ fn options(args: &ImportArgs) -> Options {
     options
 }
 
-fn import(args: &ImportArgs, importer: &mut Importer, output: &mut Output<'_>) -> io::Result<()> {
+fn import(
+    args: &ImportArgs,
+    importer: &mut Importer,
+    output: &mut Output<'_>,
+) -> io::Result<Option<String>> {
     for path in &args.files {
         let name = path.display().to_string();
         match open(path) {

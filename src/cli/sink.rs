@@ -41,7 +41,8 @@ pub(super) struct ExporterSink {
     /// Whether nothing is kept back for a larger batch.
     is_immediate: bool,
     retries: u32,
-    delivered: u64,
+    /// How many spans a collector has answered for.
+    answered: usize,
     rejected: Rejected,
     /// Why writing to standard output failed, which the exporter only tells as text.
     write_error: WriteError,
@@ -52,6 +53,16 @@ pub(super) struct ExporterSink {
 struct Rejected {
     spans: usize,
     message: String,
+    /// The blocks that the first of them are of, if known.
+    place: Option<String>,
+}
+
+impl Rejected {
+    fn add(&mut self, spans: usize, message: String, batch: &[SpanData]) {
+        self.spans += spans;
+        self.message = message;
+        self.place = self.place.take().or_else(|| place(batch));
+    }
 }
 
 type WriteError = Arc<Mutex<Option<io::Error>>>;
@@ -90,7 +101,7 @@ impl Sink {
             // Who reads JSON lines may be waiting for them.
             is_immediate: args.to == Destination::Json,
             retries,
-            delivered: 0,
+            answered: 0,
             rejected: Rejected::default(),
             write_error,
         };
@@ -109,22 +120,17 @@ impl Sink {
         }
     }
 
-    /// Delivers what is left.
-    pub(super) fn finish(&mut self) -> io::Result<()> {
-        match self {
-            Self::Tree => Ok(()),
-            Self::Exporter(sink) => {
-                sink.flush()?;
-                let Rejected { spans, message } = &sink.rejected;
-                if *spans > 0 {
-                    return Err(io::Error::other(format!(
-                        "the collector rejected {spans} of {} spans: {message}",
-                        sink.delivered
-                    )));
-                }
-                Ok(())
-            }
+    /// Delivers what is left. Returns what there is to say of spans that were refused.
+    pub(super) fn finish(&mut self) -> io::Result<Option<String>> {
+        let Self::Exporter(sink) = self else { return Ok(None) };
+        sink.flush()?;
+        let Rejected { spans, message, place } = &sink.rejected;
+        if *spans == 0 {
+            return Ok(None);
         }
+        let place = place.as_ref().map(|place| format!(" (first {place})")).unwrap_or_default();
+        let all = sink.answered;
+        Ok(Some(format!("the collector rejected {spans} of {all} spans: {message}{place}")))
     }
 }
 
@@ -187,10 +193,9 @@ impl ExporterSink {
             };
             let failure = match sent {
                 Ok(Delivered { rejected, message }) => {
-                    self.delivered += batch.len() as u64;
+                    self.answered += batch.len();
                     if rejected > 0 {
-                        self.rejected.spans += rejected;
-                        self.rejected.message = message;
+                        self.rejected.add(rejected, message, batch);
                     }
                     return Ok(());
                 }
@@ -201,9 +206,16 @@ impl ExporterSink {
             {
                 return Err(error);
             }
+            if failure.retry == Retry::No && matches!(self.exporter, Exporter::Otlp(_)) {
+                // What is in other batches may be to its liking.
+                self.answered += batch.len();
+                self.rejected.add(batch.len(), failure.to_string(), batch);
+                return Ok(());
+            }
             let delay = delay(failure.retry).filter(|_| left > 0);
             let Some(delay) = delay else {
-                let (spans, before) = (batch.len() + self.batch.len(), self.delivered);
+                let spans = batch.len() + self.batch.len();
+                let before = self.answered - self.rejected.spans;
                 return Err(io::Error::other(format!(
                     "{spans} spans could not be delivered, after {before} that were: {failure}"
                 )));
@@ -213,6 +225,16 @@ impl ExporterSink {
             pause *= 2;
         }
     }
+}
+
+/// Where the blocks begin that these are spans of.
+fn place(batch: &[SpanData]) -> Option<String> {
+    let mut places = batch.iter().filter_map(import::place);
+    let (file, line) = places.next()?;
+    Some(match places.last() {
+        None => format!("of {file}:{line}"),
+        Some((last, end)) => format!("among {file}:{line} to {last}:{end}"),
+    })
 }
 
 /// How long to wait at least before the batch is sent again; `None` where that would be in vain.

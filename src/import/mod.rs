@@ -87,6 +87,7 @@ use opentelemetry_sdk::trace::SpanData;
 use self::block::{Assembler, Block, Place};
 use self::feed::Feed;
 pub(crate) use self::printable::{Printable, PrintableLines};
+pub(crate) use self::rebuild::place;
 use self::recent::Recent;
 use self::scan::Stopped;
 use self::start::{Found, Starts};

@@ -11,6 +11,7 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use super::block::Block;
 use super::ids::Ids;
 use super::line::{First, Item, ItemKind};
+use super::printable::Printable;
 use super::shape::{self, Entry, Node, Step, Tree};
 use super::text::{self, MILLISECOND, Nanos, SECOND};
 use super::time::TimeOfDay;
@@ -114,6 +115,16 @@ pub(super) fn can_be_told(span: &SpanData) -> bool {
     let mut events = span.events.events.iter();
     span.start_time >= SystemTime::UNIX_EPOCH
         && events.all(|event| event.timestamp >= SystemTime::UNIX_EPOCH)
+}
+
+/// The file and line where the block begins that this is the root of.
+pub(crate) fn place(root: &SpanData) -> Option<(String, Value)> {
+    let value = |key| {
+        let attribute = root.attributes.iter().find(|attribute| attribute.key.as_str() == key);
+        attribute.map(|attribute| attribute.value.clone())
+    };
+    (root.parent_span_id == SpanId::INVALID).then_some(())?;
+    Some((Printable(&value(FILE)?.as_str()).to_string(), value(LINE)?))
 }
 
 /// How long the whole took, as exactly as the block says it.

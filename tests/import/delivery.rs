@@ -92,18 +92,22 @@ fn a_block_that_is_there_twice_is_sent_once() {
     assert!(ran.stderr.contains("1 block found again and left out"), "{}", ran.stderr);
 }
 
+/// Blocks of two spans in three lines each.
+fn blocks(number: usize) -> String {
+    let block = |number| {
+        format!(
+            "Trace[{number}]: \"x\" (10-Mar-2025 11:12:14.000) (total time: 5ms):\n\
+             Trace[{number}]: [\"y\" 5ms (11:12:14.000)]\n\
+             Trace[{number}]: [5ms] [5ms] END\n"
+        )
+    };
+    (0..number).map(block).collect()
+}
+
 #[test]
 fn many_spans_in_batches() {
     let receiver = OtlpReceiver::grpc();
-    let text: String = (0..2_000)
-        .map(|number| {
-            format!(
-                "Trace[{number}]: \"x\" (10-Mar-2025 11:12:14.000) (total time: 5ms):\n\
-                 Trace[{number}]: [\"y\" 5ms (11:12:14.000)]\n\
-                 Trace[{number}]: [5ms] [5ms] END\n"
-            )
-        })
-        .collect();
+    let text = blocks(2_000);
     let ran = import_from(&["--endpoint", receiver.endpoint(), "--strict", "-"], text.as_bytes());
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let counts = receiver.counts();
@@ -134,6 +138,45 @@ fn a_failure_that_will_not_pass_is_not_tried_again() {
     assert_eq!(ran.code, 1);
     assert!(ran.stderr.contains("InvalidArgument: refused as told"), "{}", ran.stderr);
     assert_eq!(receiver.counts().refused, 1);
+}
+
+#[test]
+fn a_batch_that_is_refused_does_not_stop_the_others() {
+    // 1. The first request is refused for good, and the others are not.
+    // 2. The import goes on to the end, and says what is missing.
+    let receiver = OtlpReceiver::grpc();
+    receiver.set_behaviour(Behaviour::RefuseFirst(1, Refusal::invalid()));
+    let text = blocks(1_000);
+    let ran = import_from(&["--endpoint", receiver.endpoint(), "-"], text.as_bytes());
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    let counts = receiver.counts();
+    assert_eq!((counts.refused, counts.spans_accepted), (1, 2_000 - 512));
+    let message = "the collector rejected 512 of 2000 spans: InvalidArgument";
+    assert!(ran.stderr.contains(message), "{}", ran.stderr);
+    assert!(ran.stderr.contains(" (first among -:1 to -:766)\n"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("1000 blocks"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("stopped"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_span_that_is_too_large_takes_no_others_with_it() {
+    // 1. An operation of very many steps is longer than a request should be, and goes alone.
+    // 2. The collector says that it is too large.
+    let receiver = OtlpReceiver::grpc();
+    receiver.set_behaviour(Behaviour::RefuseFirst(1, Refusal::throttled()));
+    let mut text =
+        String::from("Trace[9000]: \"x\" (10-Mar-2025 11:12:14.000) (total time: 5ms):\n");
+    let value = "x".repeat(400);
+    for _ in 0..8_000 {
+        text.push_str(&format!("Trace[9000]: ---\"step\" value:{value} 0ms (11:12:14.000)\n"));
+    }
+    text.push_str("Trace[9000]: [5ms] [5ms] END\n");
+    text.push_str(&blocks(100));
+    let ran = import_from(&["--endpoint", receiver.endpoint(), "-"], text.as_bytes());
+    let counts = receiver.counts();
+    assert_eq!((ran.code, counts.refused, counts.spans_accepted), (1, 1, 200), "{}", ran.stderr);
+    let message = "the collector rejected 1 of 201 spans: ResourceExhausted";
+    assert!(ran.stderr.contains(message), "{}", ran.stderr);
 }
 
 #[test]

@@ -170,13 +170,17 @@ impl OtlpExporter {
 impl OtlpExporter {
     /// Sends spans that another part of the program has built: of any scope, and of any length.
     ///
-    /// With an error, some of them may have arrived.
+    /// They may take several requests. What a collector refuses for good does not keep the others
+    /// from being sent, and counts as rejected, unless it refuses all. With an error that may pass,
+    /// some of them may have arrived.
     pub(crate) async fn send_data(
         &self,
         batch: &[SpanData],
         is_urgent: impl Fn() -> bool,
     ) -> Result<Delivered, Failure> {
         let mut delivered = Delivered::default();
+        let mut arrived = false;
+        let mut refused = None;
         // Mostly all of them are of one scope.
         for spans in batch.chunk_by(|a, b| a.instrumentation_scope == b.instrumentation_scope) {
             let mut envelope = self.envelope.clone();
@@ -185,14 +189,28 @@ impl OtlpExporter {
             let mut part = EncodedSpans::default();
             while encoded.take_batch(&mut part, usize::MAX, MAX_REQUEST, true) {
                 let Delivered { rejected, message } =
-                    self.send_in(&envelope, &mut part, &is_urgent).await?;
+                    match self.send_in(&envelope, &mut part, &is_urgent).await {
+                        Ok(delivered) => {
+                            arrived = true;
+                            delivered
+                        }
+                        Err(failure) if failure.retry == Retry::No => {
+                            let message = failure.problem.clone();
+                            refused.get_or_insert(failure);
+                            Delivered { rejected: part.len(), message }
+                        }
+                        Err(failure) => return Err(failure),
+                    };
                 delivered.rejected += rejected.min(part.len());
                 if !message.is_empty() {
                     delivered.message = message;
                 }
             }
         }
-        Ok(delivered)
+        match refused {
+            Some(failure) if !arrived => Err(failure),
+            _ => Ok(delivered),
+        }
     }
 }
 

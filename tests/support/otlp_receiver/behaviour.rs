@@ -24,6 +24,8 @@ pub(crate) enum Behaviour {
     PartialSuccess(usize),
     /// Answers with an error. Nothing is kept.
     Refuse(Refusal),
+    /// Answers this many requests with an error, and accepts the others.
+    RefuseFirst(usize, Refusal),
 }
 
 /// The error of [`Behaviour::Refuse`].

@@ -251,6 +251,11 @@ impl Behaviour {
             Self::Delay(delay) => Verdict::Keep { reject: 0, after: Some(*delay) },
             Self::Hang => Verdict::Hang,
             Self::PartialSuccess(reject) => Verdict::Keep { reject: *reject, after: None },
+            Self::RefuseFirst(0, _) => Verdict::Keep { reject: 0, after: None },
+            Self::RefuseFirst(left, refusal) => {
+                *left -= 1;
+                Verdict::Refuse(refusal.clone())
+            }
             Self::Refuse(refusal) => Verdict::Refuse(refusal.clone()),
         }
     }
