@@ -46,6 +46,11 @@ struct OpenLine {
 
 /// A line is put together from parts up to this size.
 const MAX_PARTS: usize = 16 << 20;
+/// All that is kept of such parts and of lines that go on is no longer than this together, but for
+/// the last record.
+const MAX_WAITING: usize = 64 << 20;
+/// A value with line breaks is put together up to this size.
+const MAX_OPEN_LINE: usize = 1 << 20;
 /// How many streams may be within a line at once.
 const MAX_STREAMS: usize = 256;
 /// What does not go on within this many lines is not waited for, since each line that is looked at
@@ -86,6 +91,12 @@ impl<'a> Feed<'a> {
         self.waited = 0;
     }
 
+    /// How many bytes are kept of lines that are not whole yet.
+    fn waiting(&self) -> usize {
+        let parts = self.parts.values().map(|part| part.text.len());
+        parts.chain(self.open.values().map(|open| open.text.len())).sum()
+    }
+
     fn report(&mut self, kind: ProblemKind, place: &Place, message: String) {
         self.assembler.problems.push(Problem::new(kind, place, message));
     }
@@ -108,6 +119,7 @@ impl<'a> Feed<'a> {
             self.report(ProblemKind::Limit, &place, message);
             return;
         }
+        let is_too_much = self.waiting() + record.text.len() > MAX_WAITING;
         let part = self.parts.entry(stream).or_insert_with(|| Part {
             place,
             text: String::new(),
@@ -115,12 +127,18 @@ impl<'a> Feed<'a> {
         });
         part.text.push_str(&record.text);
         let is_too_long = part.text.len() > MAX_PARTS;
-        if record.is_partial && !is_too_long {
+        if record.is_partial && !is_too_long && !is_too_much {
             return;
         }
         let Some(part) = self.parts.remove(&stream) else { return };
         if is_too_long {
             let message = format!("the parts of this line are longer than {} MiB", MAX_PARTS >> 20);
+            self.report(ProblemKind::Limit, &part.place, message);
+        } else if is_too_much && record.is_partial {
+            let message = format!(
+                "more than {} MiB wait for the rest of their lines: this one is taken as it is",
+                MAX_WAITING >> 20
+            );
             self.report(ProblemKind::Limit, &part.place, message);
         }
         // What was put together may be JSON in its turn.
@@ -170,7 +188,11 @@ impl<'a> Feed<'a> {
         let source = if number.is_some() { with_tag(stream, tag) } else { stream };
         let line = match line::parse(text) {
             Some(line) => line,
-            None if line::may_continue(text) && self.open.len() < MAX_STREAMS => {
+            None if line::may_continue(text)
+                && text.len() <= MAX_OPEN_LINE
+                && self.open.len() < MAX_STREAMS
+                && self.waiting() + text.len() <= MAX_WAITING =>
+            {
                 let (place, text) = (place.clone(), text.to_owned());
                 let line = OpenLine { number, place, stream: source, text, at, header, lines: 0 };
                 self.open.insert(stream, line);
@@ -183,6 +205,12 @@ impl<'a> Feed<'a> {
 
     fn unmarked(&mut self, place: &Place, stream: u64, text: &str) {
         if let Some(open) = self.open.get_mut(&stream) {
+            if open.text.len() + text.len() >= MAX_OPEN_LINE {
+                let message = format!("a value is longer than {} MiB", MAX_OPEN_LINE >> 20);
+                let place = open.place.clone();
+                self.report(ProblemKind::Limit, &place, message);
+                return self.give_up(stream);
+            }
             open.text.push('\n');
             open.text.push_str(text);
             open.lines += 1;

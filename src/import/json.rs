@@ -16,6 +16,9 @@ const TIME_KEYS: [&str; 5] = ["time", "ts", "timestamp", "@timestamp", "__REALTI
 const SOURCE_KEYS: [&str; 5] =
     ["stream", "_HOSTNAME", "SYSLOG_IDENTIFIER", "_SYSTEMD_UNIT", "_PID"];
 
+/// Texts of a record are compared with each other up to this many bytes.
+const MAX_COMPARED: usize = 64 << 20;
+
 /// Docker splits lines that are longer, and ends all parts but the last without a line break.
 const DOCKERS_PART: usize = 16 << 10;
 
@@ -33,8 +36,9 @@ pub(super) fn json(text: &str) -> Layer<'_> {
     let found = find(marker::may_be_in).or_else(|| find(|_| true));
     let (inner, message) = found.unwrap_or((&object, String::new()));
     let mut others = Vec::new();
+    let mut budget = MAX_COMPARED;
     for (key, value) in &object {
-        find_others(key, value, &message, &mut others);
+        find_others(key, value, &message, &mut others, &mut budget);
     }
     let at = [inner, &object]
         .into_iter()
@@ -87,22 +91,33 @@ fn message(object: &Map<String, Value>, is_wanted: fn(&str) -> bool) -> Option<S
     })
 }
 
-/// Texts in which a block may be, with their keys, unless they say what was found before.
-fn find_others(key: &str, value: &Value, message: &str, others: &mut Vec<(String, String)>) {
+/// Texts in which a block may be, with their keys, unless they say what was found before. What is
+/// compared for that comes off the `budget`; without any left all are taken for new.
+fn find_others(
+    key: &str,
+    value: &Value,
+    message: &str,
+    others: &mut Vec<(String, String)>,
+    budget: &mut usize,
+) {
     match value {
         Value::String(text) => {
+            let Some(at) = marker::from_first(text) else { return };
             // Collectors add copies, with and without wrappings.
-            let is_known =
-                |known: &str| marker::from_first(text).is_none_or(|at| known.contains(at));
-            if !is_known(message) && !others.iter().any(|(_, other)| is_known(other)) {
+            let mut is_known = |known: &str| {
+                *budget = budget.saturating_sub(known.len() + 1);
+                *budget == 0 || known.contains(at)
+            };
+            let is_copy = is_known(message) || others.iter().any(|(_, other)| is_known(other));
+            if !is_copy || *budget == 0 {
                 others.push((key.to_owned(), text.clone()));
             }
         }
         Value::Array(values) => {
-            values.iter().for_each(|value| find_others(key, value, message, others));
+            values.iter().for_each(|value| find_others(key, value, message, others, budget));
         }
         Value::Object(object) => {
-            object.iter().for_each(|(key, value)| find_others(key, value, message, others));
+            object.iter().for_each(|(key, value)| find_others(key, value, message, others, budget));
         }
         Value::Bool(_) | Value::Null | Value::Number(_) => {}
     }
@@ -159,6 +174,14 @@ mod tests {
     fn copies_of_a_block_are_not_other_blocks() {
         let record = r#"{"message":"Trace[1]: x","event":{"original":"I0322 a.go:1] Trace[1]: x\n"},"_raw":"Trace[1]: x"}"#;
         assert_eq!(texts(record), ["Trace[1]: x"]);
+    }
+
+    #[test]
+    fn very_many_texts_take_no_longer_than_they_are() {
+        // In full it would be 20 billion comparisons.
+        let values: Vec<_> = (0..200_000).map(|n| format!("\"Trace[{n}]: x\"")).collect();
+        let found = texts(&format!("{{\"a\":[{}]}}", values.join(",")));
+        assert_eq!(found.len(), values.len());
     }
 
     #[test]

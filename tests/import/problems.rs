@@ -107,6 +107,19 @@ fn too_many_unfinished_blocks_are_told_of_and_still_imported() {
     assert!(ran.stderr.contains("blocks given up for want of room"), "{}", ran.stderr);
 }
 
+#[test]
+fn a_value_that_goes_on_for_too_long_is_told_of() {
+    let line = "x".repeat(400_000);
+    let text = format!(
+        "Trace[1]: \"x\" k:a\n{line}\n{line}\n{line}\n\
+         Trace[2]: \"y\" k:a\nb (10-Mar-2025 11:12:14.000) (total time: 5ms):\n\
+         Trace[2]: [5ms] [5ms] END\n"
+    );
+    let ran = import_from(&["-t", "tree", "-"], text.as_bytes());
+    assert!(ran.stderr.contains("-:1: a value is longer than 1 MiB\n"), "{}", ran.stderr);
+    assert_eq!((ran.code, ran.stdout.lines().count()), (0, 1), "{}", ran.stderr);
+}
+
 /// 60 MB of blocks that never end, in a process that may not have 40 MB.
 #[cfg(target_os = "linux")]
 #[test]
