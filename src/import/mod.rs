@@ -264,11 +264,13 @@ impl Output {
             let message = format!("lines of {:?} are missing, as its brackets show", first.name);
             self.problem(&Problem::new(ProblemKind::Damaged, &block.place, message), receiver)?;
         }
-        let ids =
-            spans.first().map(|root| (root.span_context.trace_id(), root.span_context.span_id()));
+        let key = spans.first().map(|root| {
+            let context = &root.span_context;
+            (context.trace_id(), context.span_id(), rebuild::content(block, first))
+        });
         // An incomplete block may be there again whole.
-        if let Some(ids) = ids.filter(|_| !block.is_incomplete && !has_gap)
-            && !self.recent.insert(ids)
+        if let Some(key) = key.filter(|_| !block.is_incomplete && !has_gap)
+            && !self.recent.insert(key)
         {
             self.summary.duplicates += 1;
             return Ok(());

@@ -1,6 +1,7 @@
 //! A block -> spans, with the times at which things happened.
 
 use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
@@ -115,6 +116,21 @@ pub(super) fn can_be_told(span: &SpanData) -> bool {
     let mut events = span.events.events.iter();
     span.start_time >= SystemTime::UNIX_EPOCH
         && events.all(|event| event.timestamp >= SystemTime::UNIX_EPOCH)
+}
+
+/// A hash of what tells blocks of one root apart: how long it took, as far as all formats print
+/// that, and what happened.
+pub(super) fn content(block: &Block, first: &First) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (total(block, first) / MILLISECOND).hash(&mut hasher);
+    for Item { name, fields, kind } in &block.items {
+        let (is_step, took) = match kind {
+            ItemKind::Elapsed { took, .. } => (true, took),
+            ItemKind::Clock { is_nested, took, .. } => (!is_nested, took),
+        };
+        (name, fields, is_step, took).hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 /// The file and line where the block begins that this is the root of.

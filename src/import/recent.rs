@@ -8,19 +8,23 @@ use opentelemetry::{SpanId, TraceId};
 /// not change, so that one which is sent twice does no harm.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
-    order: VecDeque<(TraceId, SpanId)>,
-    set: HashSet<(TraceId, SpanId)>,
+    order: VecDeque<Key>,
+    set: HashSet<Key>,
 }
+
+/// The ids of a block's root, and a hash of what the block says: an operation that is logged again
+/// has the same ids, and took longer.
+pub(super) type Key = (TraceId, SpanId, u64);
 
 const MAX_RECENT: usize = 1 << 16;
 
 impl Recent {
     /// False if they were there.
-    pub(super) fn insert(&mut self, ids: (TraceId, SpanId)) -> bool {
-        if !self.set.insert(ids) {
+    pub(super) fn insert(&mut self, key: Key) -> bool {
+        if !self.set.insert(key) {
             return false;
         }
-        self.order.push_back(ids);
+        self.order.push_back(key);
         if self.order.len() > MAX_RECENT
             && let Some(oldest) = self.order.pop_front()
         {

@@ -118,6 +118,23 @@ fn ids_in_the_text_are_used_and_unfinished_spans_say_so() {
 }
 
 #[test]
+fn an_operation_that_was_logged_twice_is_not_found_again() {
+    // 1. A root whose ids are printed is logged, and again when there was more to say.
+    // 2. The log is there twice.
+    let block = |total: u32, step: &str| {
+        let ids = "trace_id:0af7651916cd43dd8448eb211c80319c,span_id:b7ad6b7169203331";
+        format!(
+            "Trace[{total}]: \"List\" {ids} (22-Nov-2025 07:30:00.123) (total time: {total}ms):\n\
+             {step}Trace[{total}]: [{total}ms] [{total}ms] END\n"
+        )
+    };
+    let log = block(5, "") + &block(9, "Trace[9]: ---\"more\" 9ms (07:30:00.132)\n");
+    let ran = import_from(&["--to", "tree", "-"], (log.clone() + &log).as_bytes());
+    assert!(ran.stdout.contains("List 5ms") && ran.stdout.contains("List 9ms"), "{}", ran.stdout);
+    assert!(ran.stderr.contains("2 blocks found again"), "{}", ran.stderr);
+}
+
+#[test]
 fn wrappings_that_note_the_moment_tell_the_time_zone() {
     for name in ["docker.log", "journald-short-iso.log", "journald.json"] {
         check(name, UPDATE);
