@@ -231,7 +231,7 @@ impl ExporterSink {
 fn place(batch: &[SpanData]) -> Option<String> {
     let mut places = batch.iter().filter_map(import::place);
     let (file, line) = places.next()?;
-    Some(match places.last() {
+    Some(match places.next_back() {
         None => format!("of {file}:{line}"),
         Some((last, end)) => format!("among {file}:{line} to {last}:{end}"),
     })
