@@ -146,7 +146,7 @@ impl TextLog {
     /// # Examples
     ///
     /// ```
-    /// use std::io;
+    /// use std::io::{self, Write};
     /// use std::sync::{Arc, Mutex};
     /// use std::time::Duration;
     /// use spanbridge::legacy::{TextLog, Trace, fields};
