@@ -6,14 +6,14 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::time::SystemTime;
 
-use opentelemetry::trace::{SpanContext, Status, TraceContextExt as _, TraceState};
+use opentelemetry::trace::{SpanContext, Status, TraceContextExt as _};
 use opentelemetry::{Context, KeyValue};
 use tracing::Span;
 #[cfg(feature = "tracing-opentelemetry")]
 use tracing_opentelemetry::OpenTelemetrySpanExt as Foreign;
 
 use crate::layer::{self, SetParentError};
-use crate::propagation::{Carried, TraceParent};
+use crate::propagation::Carried;
 use crate::span_ext::SpanExt;
 
 /// A span that was started for a request, and what to attach while the request is polled.
@@ -94,10 +94,16 @@ fn is_foreign_child(_: &Span) -> bool {
     false
 }
 
-/// What the current context holds besides a span.
-pub(crate) fn current_entries() -> Carried {
-    let entries = Context::map_current(|cx| Carried::has_entries(cx).then(|| cx.clone()));
-    Carried { entries, ..Carried::default() }
+/// What a request made from within `span` carries besides a span.
+pub(crate) fn carried_values(span: &Span) -> Carried {
+    match current_entries() {
+        None => Carried::default(),
+        Some(_) => Carried { entries: carried_by(span).entries, ..Carried::default() },
+    }
+}
+
+fn current_entries() -> Option<Context> {
+    Context::map_current(|cx| Carried::has_entries(cx).then(|| cx.clone()))
 }
 
 /// Whether values recorded on `span` as its fields can reach anyone: a layer that prints spans may
@@ -148,10 +154,13 @@ pub(crate) fn end_at(span: &Span, end: SystemTime) {
     }
 }
 
-/// Links a span to one of another process. `is_foreign` is what [`start_with_parent`] says.
-pub(crate) fn add_remote_link(span: &Span, is_foreign: bool, linked: TraceParent) {
-    let TraceParent { trace_id, span_id, flags } = linked;
-    let cx = SpanContext::new(trace_id, span_id, flags, true, TraceState::NONE);
+/// Links a span to the one of another process that `linked` holds, if it does. `is_foreign` is what
+/// [`start_with_parent`] says.
+pub(crate) fn add_remote_link(span: &Span, is_foreign: bool, linked: Carried) {
+    if linked.parent.is_none() {
+        return;
+    }
+    let cx = linked.into_context().span().span_context().clone();
     if is_foreign && layer::is_served(span) {
         add_link(span, cx.clone(), Vec::new());
     }
@@ -175,8 +184,8 @@ pub(crate) fn rename_entered(span: &Span, name: &dyn Display) {
 pub(crate) fn carried_by(span: &Span) -> Carried {
     if let Some(mut carried) = layer::carried_by(span) {
         // Values set after the span started are in the current context, beside the older ones.
-        if let entries @ Some(_) = current_entries().entries {
-            carried.entries = entries;
+        if let Some(current) = current_entries() {
+            carried.take_values(current);
         }
         return carried;
     }

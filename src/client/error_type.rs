@@ -31,12 +31,21 @@ fn connect_error_type(error: &ConnectError) -> &'static str {
         ConnectError::Io(error) => match error.kind() {
             io::ErrorKind::ConnectionRefused => "connect_refused",
             io::ErrorKind::TimedOut => "connect_timeout",
+            _ if is_handshake(error) => "tls",
             _ => "connect_io",
         },
         // The variant exists only where awc's `openssl` feature is on, which cannot be asked here.
         error if format!("{error:?}").starts_with("SslError") => "tls",
         _ => OTHER,
     }
+}
+
+/// Whether a handshake over TLS has failed, as rustls reports it: nothing is read from a
+/// connection before, so it cannot end or have invalid data, and the system has no part in it.
+fn is_handshake(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    error.raw_os_error().is_none()
+        && matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
 }
 
 #[cfg(test)]
@@ -47,6 +56,8 @@ mod tests {
 
     #[test]
     fn errors_are_told_apart_by_a_fixed_set() {
+        const INVALID: i32 = 22;
+        assert_eq!(io::Error::from_raw_os_error(INVALID).kind(), io::ErrorKind::InvalidInput);
         let io = |kind| ConnectError::Io(io::Error::from(kind));
         for (error, expected) in [
             (SendRequestError::Url(InvalidUrl::MissingHost), "url_invalid"),
@@ -59,6 +70,11 @@ mod tests {
             (io(io::ErrorKind::ConnectionRefused).into(), "connect_refused"),
             (io(io::ErrorKind::TimedOut).into(), "connect_timeout"),
             (io(io::ErrorKind::HostUnreachable).into(), "connect_io"),
+            (ConnectError::Io(io::Error::from_raw_os_error(INVALID)).into(), "connect_io"),
+            // A certificate that is not trusted, a name that cannot be in one, a peer that leaves.
+            (io(io::ErrorKind::InvalidData).into(), "tls"),
+            (io(io::ErrorKind::InvalidInput).into(), "tls"),
+            (io(io::ErrorKind::UnexpectedEof).into(), "tls"),
             (SendRequestError::Send(io::Error::from(io::ErrorKind::BrokenPipe)), "send_io"),
             (SendRequestError::Timeout, "timeout"),
             (SendRequestError::TunnelNotSupported, "tunnel_not_supported"),

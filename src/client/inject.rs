@@ -7,11 +7,11 @@ use awc::ConnectRequest;
 use super::settings::Settings;
 use crate::propagation::{self, Carried, Field, HeaderInjector};
 
-/// Writes `carried` over whatever trace context the request has already.
+/// Writes `carried` over whatever trace context and baggage the request has already.
+///
+/// What there is nothing to write for is removed: a request that was copied from an incoming one
+/// has the headers of its caller, who need not be trusted.
 pub(super) fn inject(settings: &Settings, carried: &Carried, request: &mut ConnectRequest) {
-    if carried.is_empty() {
-        return;
-    }
     match request {
         ConnectRequest::Client(head, ..) => inject_into(settings, carried, head),
         ConnectRequest::Tunnel(head, _) => overwrite(settings, carried, &mut head.headers),
@@ -20,50 +20,56 @@ pub(super) fn inject(settings: &Settings, carried: &Carried, request: &mut Conne
 
 /// Takes trace context and baggage out of a request, whoever has put them there.
 pub(super) fn remove(settings: &Settings, request: &mut ConnectRequest) {
-    let names: Vec<HeaderName> = match &settings.http.propagator {
-        None => [Field::TraceParent, Field::TraceState, Field::Baggage]
-            .map(|field| field.header_name().clone())
-            .to_vec(),
-        Some(propagator) => {
-            propagator.fields().filter_map(|f| HeaderName::from_bytes(f.as_bytes()).ok()).collect()
-        }
-    };
     match request {
-        ConnectRequest::Client(head, ..) => remove_from(&names, head),
-        ConnectRequest::Tunnel(head, _) => names.iter().for_each(|n| drop(head.headers.remove(n))),
+        ConnectRequest::Client(head, ..) => remove_from(settings, head),
+        ConnectRequest::Tunnel(head, _) => remove_names(settings, &mut head.headers),
     }
 }
 
-fn remove_from(names: &[HeaderName], head: &mut RequestHeadType) {
+fn remove_from(settings: &Settings, head: &mut RequestHeadType) {
     let (shared, extra) = match head {
-        RequestHeadType::Owned(head) => {
-            return names.iter().for_each(|name| drop(head.headers.remove(name)));
-        }
+        RequestHeadType::Owned(head) => return remove_names(settings, &mut head.headers),
         RequestHeadType::Rc(shared, extra) => (shared, extra),
     };
     if let Some(extra) = extra {
-        names.iter().for_each(|name| drop(extra.remove(name)));
+        remove_names(settings, extra);
     }
-    if names.iter().any(|name| shared.headers.contains_key(name)) {
+    let mut is_stale = false;
+    for_each_name(settings, |name| is_stale |= shared.headers.contains_key(name));
+    if is_stale {
         let mut own = own(shared, extra.as_ref());
-        names.iter().for_each(|name| drop(own.headers.remove(name)));
+        remove_names(settings, &mut own.headers);
         *head = RequestHeadType::Owned(own);
     }
+}
+
+fn remove_names(settings: &Settings, headers: &mut HeaderMap) {
+    for_each_name(settings, |name| drop(headers.remove(name)));
 }
 
 /// A copy of a shared head, with the headers that take the place of its own.
 fn own(shared: &RequestHead, extra: Option<&HeaderMap>) -> RequestHead {
     let mut own = shared.clone();
-    for name in extra.into_iter().flat_map(HeaderMap::keys) {
-        own.headers.remove(name);
-    }
-    for (name, value) in extra.into_iter().flat_map(HeaderMap::iter) {
-        own.headers.append(name.clone(), value.clone());
+    if let Some(extra) = extra {
+        put_over(extra, &mut own.headers);
     }
     own
 }
 
+/// Puts `extra` in the place of all headers with the same names.
+fn put_over(extra: &HeaderMap, headers: &mut HeaderMap) {
+    for name in extra.keys() {
+        headers.remove(name);
+    }
+    for (name, value) in extra {
+        headers.append(name.clone(), value.clone());
+    }
+}
+
 fn inject_into(settings: &Settings, carried: &Carried, head: &mut RequestHeadType) {
+    if carried.is_empty() {
+        return remove_from(settings, head);
+    }
     let (shared, extra) = match head {
         RequestHeadType::Owned(head) => return overwrite(settings, carried, &mut head.headers),
         RequestHeadType::Rc(shared, extra) => (shared, extra.get_or_insert_default()),
@@ -72,24 +78,22 @@ fn inject_into(settings: &Settings, carried: &Carried, head: &mut RequestHeadTyp
     // The head of a frozen request is shared. Extra headers take the place of those of the same
     // name, but a stale one that nothing takes the place of has to be removed from a copy.
     let mut is_stale = false;
-    for_each_stale_name(settings, carried, |name| {
+    for_each_name(settings, |name| {
         is_stale |= shared.headers.contains_key(name) && !extra.contains_key(name);
     });
     if is_stale {
-        let stale = {
-            let mut stale = Vec::new();
-            for_each_stale_name(settings, carried, |name| stale.push(name.clone()));
-            stale.retain(|name| !extra.contains_key(name));
-            stale
-        };
-        let mut own = own(shared, Some(extra));
-        stale.iter().for_each(|name| drop(own.headers.remove(name)));
+        let mut own = own(shared, None);
+        remove_names(settings, &mut own.headers);
+        put_over(extra, &mut own.headers);
         *head = RequestHeadType::Owned(own);
     }
 }
 
 fn overwrite(settings: &Settings, carried: &Carried, headers: &mut HeaderMap) {
-    for_each_stale_name(settings, carried, |name| drop(headers.remove(name)));
+    remove_names(settings, headers);
+    if carried.is_empty() {
+        return;
+    }
     match &settings.http.propagator {
         None => inject_w3c(carried, headers),
         Some(propagator) => {
@@ -99,18 +103,14 @@ fn overwrite(settings: &Settings, carried: &Carried, headers: &mut HeaderMap) {
     }
 }
 
-/// The headers that must say what `carried` says, or not be there.
-fn for_each_stale_name(settings: &Settings, carried: &Carried, mut f: impl FnMut(&HeaderName)) {
+/// The headers that must say what is carried, or not be there.
+fn for_each_name(settings: &Settings, mut f: impl FnMut(&HeaderName)) {
     match &settings.http.propagator {
         None => {
-            f(Field::Baggage.header_name());
-            if carried.parent.is_some() {
-                f(Field::TraceParent.header_name());
-                f(Field::TraceState.header_name());
+            for field in [Field::TraceParent, Field::TraceState, Field::Baggage] {
+                f(field.header_name());
             }
         }
-        // Which of its headers hold the trace, the propagator does not say.
-        Some(_) if carried.parent.is_none() => {}
         Some(propagator) => {
             for field in propagator.fields() {
                 if let Ok(name) = HeaderName::from_bytes(field.as_bytes()) {
@@ -133,13 +133,15 @@ fn inject_w3c(carried: &Carried, headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use std::rc::Rc;
+    use std::sync::Arc;
 
     use opentelemetry::baggage::BaggageExt as _;
+    use opentelemetry::propagation::TextMapCompositePropagator;
     use opentelemetry::trace::{SpanId, TraceFlags, TraceId};
     use opentelemetry::{Context, KeyValue};
 
     use super::*;
-    use crate::propagation::TraceParent;
+    use crate::propagation::{BaggagePropagator, TraceContextPropagator, TraceParent};
 
     const TRACE: &str = "00-00000000000000000000000000000001-0000000000000002-01";
 
@@ -204,38 +206,52 @@ mod tests {
     }
 
     #[test]
-    fn trace_set_by_hand_stays_where_there_is_only_baggage() {
+    fn trace_of_nobody_is_removed_where_there_is_only_baggage() {
         for head in heads() {
             let carried = Carried { parent: None, entries: baggage() };
-            let [parent, state, baggage, _] = sent(&carried, head);
-            assert_eq!(parent.as_deref(), Some("old"));
-            assert_eq!(state.as_deref(), Some("old"));
+            let [parent, state, baggage, accept] = sent(&carried, head);
+            assert_eq!((parent, state), (None, None));
             assert_eq!(baggage.as_deref(), Some("user=a"));
+            assert_eq!(accept.as_deref(), Some("old"));
         }
     }
 
     #[test]
-    fn nothing_to_carry_leaves_the_request_alone() {
-        for head in heads() {
-            let mut request = ConnectRequest::Tunnel(head.as_ref().clone(), None);
-            inject(&Settings::default(), &Carried::default(), &mut request);
-            let ConnectRequest::Tunnel(head, _) = request else { unreachable!("made above") };
-            assert_eq!(head.headers.get_all("traceparent").count(), 2);
-            assert_eq!(head.headers.len(), 8);
+    fn nothing_to_carry_leaves_nothing_of_another_trace() {
+        let mut custom = Settings::default();
+        custom.http.propagator = Some(Arc::new(TextMapCompositePropagator::new(vec![
+            Box::new(TraceContextPropagator::new()),
+            Box::new(BaggagePropagator::new()),
+        ])));
+        for settings in [Settings::default(), custom] {
+            for mut head in heads() {
+                let mut tunnel = ConnectRequest::Tunnel(head.as_ref().clone(), None);
+                inject(&settings, &Carried::default(), &mut tunnel);
+                let ConnectRequest::Tunnel(tunnel, _) = tunnel else { unreachable!("made above") };
+                assert_eq!(tunnel.headers.len_keys(), 1);
+                assert!(tunnel.headers.contains_key("accept"));
+
+                inject_into(&settings, &Carried::default(), &mut head);
+                assert!(!holds_trace_context(&head));
+                assert!(head.as_ref().headers.contains_key("accept"));
+            }
         }
     }
 
     #[test]
     fn trace_context_is_removed_from_whatever_head_it_is_in() {
-        let names = [Field::TraceParent, Field::TraceState, Field::Baggage]
-            .map(|field| field.header_name().clone());
         for mut head in heads() {
-            remove_from(&names, &mut head);
-            for name in &names {
-                let extra = head.extra_headers().is_some_and(|extra| extra.contains_key(name));
-                assert!(!extra && !head.as_ref().headers.contains_key(name), "{name}");
-            }
+            remove_from(&Settings::default(), &mut head);
+            assert!(!holds_trace_context(&head));
             assert!(head.as_ref().headers.contains_key("accept"));
         }
+    }
+
+    fn holds_trace_context(head: &RequestHeadType) -> bool {
+        let extra = head.extra_headers();
+        ["traceparent", "tracestate", "baggage"].into_iter().any(|name| {
+            extra.is_some_and(|extra| extra.contains_key(name))
+                || head.as_ref().headers.contains_key(name)
+        })
     }
 }

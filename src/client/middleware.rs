@@ -21,6 +21,10 @@ use crate::semconv::settings::{HttpSettings, http_setters};
 /// Goes to [`awc::ClientBuilder::wrap`]; see the [module](super) for examples and for what the span
 /// holds. Cheap to clone: clones share their settings.
 ///
+/// Trace context and baggage that a request has already, because they were set by hand or copied
+/// from an incoming request, are replaced by what the span carries, and removed where there is
+/// nothing to carry: no layer makes spans, say, and the caller was not to be followed.
+///
 /// Of two calls of one method the second replaces the first. What is to hold for some requests only
 /// is said by [`RequestTracing`](super::RequestTracing).
 #[derive(Clone, Debug)]
@@ -86,7 +90,8 @@ impl ClientTracing {
         self
     }
 
-    /// Takes requests that are dropped after this long for ones that awc has given up.
+    /// Takes requests that are dropped after this long, redirects included, for ones that awc has
+    /// given up.
     ///
     /// awc's own time limit, of five seconds by default, is out of sight for a hook: it looks like
     /// a caller that lost interest, which is no error. Give the client's limit here, or use

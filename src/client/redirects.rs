@@ -7,6 +7,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::time::Instant;
 
 use awc::ConnectResponse;
 use awc::http::uri::PathAndQuery;
@@ -26,6 +27,8 @@ pub(super) struct Attempt {
     /// How often the request has been sent before.
     pub(super) resend_count: u32,
     pub(super) without_propagation: bool,
+    /// When the first of them was sent, where there is a use for it: awc's time limit is for all.
+    pub(super) started: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -125,7 +128,7 @@ mod tests {
         let hop = |note| Hop {
             note,
             target: PathAndQuery::from_static("/a"),
-            attempt: Attempt { resend_count: 2, without_propagation: false },
+            attempt: Attempt { resend_count: 2, ..Attempt::default() },
         };
         let [there, elsewhere] =
             ["http://h/a", "http://h/b"].map(|uri| Uri::try_from(uri).unwrap());

@@ -1,6 +1,7 @@
 //! The service around a client's connector.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use actix_http::body::{BodySize, MessageBody as _};
 use actix_service::{Service, forward_ready};
@@ -52,7 +53,7 @@ where
                 BodySize::Stream => None,
             };
             let scope = RequestTracing::current();
-            let (attempt, template) = match (self.redirects.follow(&head.uri), scope) {
+            let (mut attempt, template) = match (self.redirects.follow(&head.uri), scope) {
                 // The scope is that of whoever polls.
                 (Some(attempt), _) => (attempt, None),
                 (None, None) => (Attempt::default(), None),
@@ -62,8 +63,10 @@ where
             };
             let wanted = self.settings.propagate_to.as_ref().is_none_or(|to| to(&head.uri));
             let propagates = wanted && !attempt.without_propagation;
-            let resend_count = attempt.resend_count;
-            let request = Request { head, body_size, address, template, resend_count };
+            if self.settings.timeout.is_some() {
+                attempt.started.get_or_insert_with(Instant::now);
+            }
+            let request = Request { head, body_size, address, template, attempt };
             (ClientSpan::start(&self.settings, request), propagates, attempt)
         };
         if propagates {

@@ -15,6 +15,7 @@ use tracing::Span;
 use tracing::field::{self, Empty};
 
 use super::error_type::error_type;
+use super::redirects::Attempt;
 use super::settings::Settings;
 use super::timeout::is_timed_out;
 use crate::interop;
@@ -37,7 +38,7 @@ pub(super) struct Request<'a> {
     /// Where it goes, if the caller says so.
     pub(super) address: Option<SocketAddr>,
     pub(super) template: Option<Cow<'static, str>>,
-    pub(super) resend_count: u32,
+    pub(super) attempt: Attempt,
 }
 
 /// Dropping it ends the span; without a status, unless it is known that awc has given up.
@@ -45,7 +46,7 @@ pub(super) struct Request<'a> {
 pub(super) struct ClientSpan {
     span: Span,
     settings: Rc<Settings>,
-    /// Known only where there is a use for it.
+    /// When the first attempt was; known only where there is a use for it.
     started: Option<Instant>,
     has_head: bool,
     /// The status, if it is a failure.
@@ -60,7 +61,7 @@ pub(super) struct ClientSpan {
 
 impl ClientSpan {
     pub(super) fn start(settings: &Rc<Settings>, request: Request<'_>) -> Self {
-        let started = settings.timeout.is_some().then(Instant::now);
+        let started = request.attempt.started;
         let head = request.head;
         let template = LazyCell::new(|| {
             request.template.clone().or_else(|| {
@@ -261,7 +262,7 @@ fn new_span<F>(
 where
     F: FnOnce() -> Option<Cow<'static, str>>,
 {
-    let &Request { head, address, resend_count, .. } = request;
+    let &Request { head, address, attempt: Attempt { resend_count, .. }, .. } = request;
     let uri = &head.uri;
     let method = settings.http.known_methods.classify(head.method.as_str());
     let scheme = uri.scheme_str().unwrap_or("http");
@@ -317,8 +318,8 @@ mod tests {
     fn fields_are_attributes_of_the_conventions() {
         let head = RequestHead::default();
         let head = &head;
-        let request =
-            Request { head, body_size: None, address: None, template: None, resend_count: 0 };
+        let attempt = Attempt::default();
+        let request = Request { head, body_size: None, address: None, template: None, attempt };
         let span = new_span(&Settings::default(), &request, &LazyCell::new(|| None));
         let metadata = span.metadata().expect("a span that is disabled keeps its metadata");
         assert_eq!(metadata.target(), "spanbridge::client");

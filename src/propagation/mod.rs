@@ -80,7 +80,8 @@ pub(crate) use self::trace_state::RawTraceState;
 pub(crate) struct Carried {
     pub(crate) parent: Option<TraceParent>,
     /// A context whose *values* (baggage, [`RawTraceState`]) travel along; `None` where there are
-    /// none, which is the usual request. Its active span, if it has one, is of no meaning.
+    /// none, which is the usual request. The trace state is that of `parent`'s trace; the active
+    /// span, if there is one, is of no meaning.
     pub(crate) entries: Option<Context>,
 }
 
@@ -109,6 +110,27 @@ impl Carried {
             None => Some(cx.clone()),
         };
         Self { parent, entries }
+    }
+
+    /// Takes the values of `current` in place of its own, but for the trace state: the own one
+    /// stays, and one that came with another trace is not taken.
+    pub(crate) fn take_values(&mut self, current: Context) {
+        let state_of =
+            |cx: &Context| cx.get::<RawTraceState>().filter(|s| !s.0.is_empty()).cloned();
+        let own = self.entries.as_ref().and_then(state_of);
+        let is_right = match (&own, state_of(&current)) {
+            (None, None) => true,
+            (None, Some(_)) => self.parent.is_some_and(|parent| parent.is_origin_of(&current)),
+            (own, theirs) => *own == theirs,
+        };
+        self.entries = Some(match self.parent {
+            _ if is_right => current,
+            None => current.with_value(RawTraceState(Default::default())),
+            Some(parent) => {
+                let own = own.unwrap_or_else(|| RawTraceState(Default::default()));
+                parent.put_origin(&current.with_value(own))
+            }
+        });
     }
 
     /// A context with all of this: the remote span, the raw tracestate, the baggage.

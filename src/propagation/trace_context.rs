@@ -219,16 +219,26 @@ impl TraceParent {
         })
     }
 
+    /// Whether what `cx` received came with this one's trace.
+    pub(super) fn is_origin_of(self, cx: &Context) -> bool {
+        let origin = cx.get::<Origin>().map(|origin| origin.trace_id);
+        origin.unwrap_or_else(|| cx.span().span_context().trace_id()) == self.trace_id
+    }
+
+    /// `cx`, whose [`RawTraceState`] belongs to this one's trace.
+    pub(super) fn put_origin(self, cx: &Context) -> Context {
+        cx.with_value(Origin { trace_id: self.trace_id, random: self.flags & RANDOM })
+    }
+
     /// `cx` with this as its remote span context, and with the [`RawTraceState`] of `cx` as the
     /// trace state of that.
     pub(super) fn into_context(self, cx: &Context) -> Context {
         let raw = cx.get::<RawTraceState>().filter(|raw| !raw.0.is_empty());
         let trace_state = raw.map_or_else(TraceState::default, RawTraceState::to_trace_state);
-        let random = self.flags & RANDOM;
         let sc = SpanContext::new(self.trace_id, self.span_id, self.flags, true, trace_state);
         // Not for the usual request: a value costs three allocations.
-        if raw.is_some() || random == RANDOM || cx.get::<Origin>().is_some() {
-            cx.with_value(Origin { trace_id: self.trace_id, random }).with_remote_span_context(sc)
+        if raw.is_some() || self.flags & RANDOM == RANDOM || cx.get::<Origin>().is_some() {
+            self.put_origin(cx).with_remote_span_context(sc)
         } else {
             cx.with_remote_span_context(sc)
         }

@@ -62,7 +62,9 @@ impl ServerTracing {
     /// Without this, every caller's is. `trust` may read what middleware further out has left in
     /// the request's extensions, such as who the caller is. Unless it returns [`Trust::Parent`],
     /// a sampler never sees the caller's decision and the caller's baggage is dropped, also for
-    /// requests that [`filter`](Self::filter) leaves out.
+    /// requests that [`filter`](Self::filter) leaves out. Where middleware further out has followed
+    /// the caller, such a request has a span of its own all the same: nothing else would take the
+    /// place of the one that is in the caller's trace.
     #[must_use]
     pub fn public_endpoint(
         mut self,
@@ -79,7 +81,7 @@ impl ServerTracing {
     ///
     /// The client is the first address from the right that is not one of `proxies`: each proxy
     /// appends the address of its own peer. Where that proxy hides the address, the client's is
-    /// not recorded.
+    /// not recorded. What the proxies have to do for that, see [`TrustedProxies`].
     #[must_use]
     pub fn with_trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
         self.settings.proxies = Some(proxies);
@@ -192,7 +194,11 @@ impl ServerTracing {
     }
 
     /// Tells clients about the span: a `server-timing` header of the form
-    /// `trace;desc=00-<trace id>-<span id>-<flags>` is added to each response.
+    /// `trace;desc=00-<trace id>-<span id>-<flags>` is added to each response that passes through
+    /// this middleware.
+    ///
+    /// Not where an error ends the request that no middleware further in has turned into a
+    /// response: it becomes one further out.
     #[must_use]
     pub fn with_server_timing(mut self, wanted: bool) -> Self {
         self.settings.extras_mut().server_timing = wanted;

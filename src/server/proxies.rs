@@ -10,6 +10,10 @@ use std::sync::Arc;
 /// See [`ServerTracing::with_trusted_proxies`](super::ServerTracing::with_trusted_proxies). There
 /// are none by default: anybody can send these headers.
 ///
+/// A trusted proxy has to overwrite, append to, or strip *both* `Forwarded` and `X-Forwarded-*`. One
+/// that writes the one kind and passes the other on as it came lets clients say what they like:
+/// `Forwarded` is taken wherever it is there, and `X-Forwarded-*` for what it does not tell.
+///
 /// # Examples
 ///
 /// ```

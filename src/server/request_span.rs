@@ -27,7 +27,7 @@ struct Request {
 pub(super) struct Enclosing {
     /// The thread's current span.
     pub(super) span: Id,
-    /// Whether it is in the caller's trace.
+    /// Whether it is in the caller's trace, or has values of the caller's.
     pub(super) is_callers: bool,
 }
 
@@ -64,7 +64,8 @@ impl RequestSpan {
         Self { request, attach, is_foreign: false }
     }
 
-    /// `is_callers` says whether the span is in the trace of the request's caller.
+    /// `is_callers` says whether the span is in the trace of the request's caller, or has values
+    /// of the caller's.
     pub(super) fn new(started: Started, is_callers: bool) -> Self {
         let Started { span, attach, is_foreign } = started;
         Self { request: Request { span: Rc::new(span), is_callers }, attach, is_foreign }

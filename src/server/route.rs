@@ -7,6 +7,9 @@ use actix_web::HttpRequest;
 /// `None` where a default service answered. [`HttpRequest::match_pattern`] alone does not tell: for
 /// a request that no resource took it looks for one by path, and finds the one whose guards have
 /// just refused it.
+///
+/// One case cannot be told: a scope that took all of the path, and in which the guards of the
+/// resource `""` refused the request. It looks like that resource, and has its pattern.
 pub(super) fn matched_route(request: &HttpRequest) -> Option<String> {
     let info = request.match_info();
     let (path, rest) = (info.as_str(), info.unprocessed());

@@ -72,8 +72,8 @@ struct Sending {
     failed: Option<StatusCode>,
     /// How much of the body actix-web has taken.
     sent: u64,
-    /// How much it has not, if that can be told.
-    left: Option<u64>,
+    /// Whether it is to take any, and to see its end.
+    has_body: bool,
 }
 
 impl RequestGuard {
@@ -126,8 +126,7 @@ impl RequestGuard {
             false => may_have_body(self.is_head, status.as_u16()),
         };
         let failed = is_server_error(status.as_u16()).then_some(status);
-        let left = (!has_body).then_some(0);
-        self.stage = Stage::Sending(Sending { failed, sent: 0, left });
+        self.stage = Stage::Sending(Sending { failed, sent: 0, has_body });
         if is_upgrade && !has_body {
             // What follows is not this request; its body lives as long as the socket.
             self.end(None);
@@ -177,21 +176,16 @@ impl RequestGuard {
     }
 
     pub(super) fn expect_body(&mut self, size: BodySize) {
-        if let Stage::Sending(Sending { left: left @ None, .. }) = &mut self.stage {
-            *left = match size {
-                BodySize::None => Some(0),
-                BodySize::Sized(n) => Some(n),
-                BodySize::Stream => None,
-            };
+        if let (Stage::Sending(sending), BodySize::None | BodySize::Sized(0)) =
+            (&mut self.stage, size)
+        {
+            sending.has_body = false;
         }
     }
 
     pub(super) fn sent(&mut self, bytes: usize) {
-        if let Stage::Sending(Sending { sent, left, .. }) = &mut self.stage {
-            *sent += bytes as u64;
-            if let Some(left) = left {
-                *left = left.saturating_sub(bytes as u64);
-            }
+        if let Stage::Sending(sending) = &mut self.stage {
+            sending.sent += bytes as u64;
         }
     }
 
@@ -276,7 +270,8 @@ impl Drop for RequestGuard {
     fn drop(&mut self) {
         match self.stage {
             Stage::Ended => {}
-            Stage::Sending(Sending { left: Some(0), .. }) => self.end(None),
+            // actix-web asks for what follows the last chunk once that is written, not before.
+            Stage::Sending(Sending { has_body: false, .. }) => self.end(None),
             _ if thread::panicking() => self.end(Some(PANIC)),
             _ if is_worker_gone() => self.end(Some(SERVER_SHUTDOWN)),
             _ => self.end(Some(CLIENT_DISCONNECT)),

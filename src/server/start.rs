@@ -8,6 +8,7 @@ use actix_web::HttpRequest;
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header;
 use opentelemetry::Context;
+use opentelemetry::trace::TraceContextExt as _;
 use tracing::Span;
 use tracing::field::{self, Empty};
 use tracing::span::Id;
@@ -37,20 +38,27 @@ pub(super) fn start_request(
     // Further out the caller was believed, and here it is not.
     let is_cut = trust != Trust::Parent && enclosing.as_ref().is_some_and(|outer| outer.is_callers);
     let outer = enclosing.filter(|_| !is_cut);
+    // Whatever is current may hold the caller's trace and baggage: further out there may also have
+    // been no span to tell it by.
+    let hides_current = is_cut || (outer.is_none() && trust != Trust::Parent && has_current());
     let (carried, linked) = match (&outer, trust) {
         // What the request brings along has been taken up further out.
-        (Some(_), _) => (interop::current_entries(), None),
+        (Some(_), _) => (interop::carried_values(&Span::current()), None),
         (None, Trust::Parent) => (extract(settings, request.headers()), None),
-        (None, Trust::Link) => (Carried::default(), extract(settings, request.headers()).parent),
+        (None, Trust::Link) => (Carried::default(), Some(extract(settings, request.headers()))),
         (None, Trust::Ignore) => (Carried::default(), None),
     };
-    if !is_wanted {
+    // Only a span of its own takes the place of the span that follows the caller.
+    if !is_wanted && !is_cut {
+        if hides_current {
+            return RequestSpan::propagate_only(Some(Context::new()));
+        }
         let is_known = outer.is_some() || carried.is_empty();
         return RequestSpan::propagate_only((!is_known).then(|| carried.into_context()));
     }
     let is_callers = match &outer {
         Some(outer) => outer.is_callers,
-        None => carried.parent.is_some(),
+        None => !carried.is_empty(),
     };
     let parent = outer.map(|Enclosing { span, .. }| span);
     let mut started = interop::start_with_parent(
@@ -70,11 +78,15 @@ pub(super) fn start_request(
             settings.record_request(request, span);
         },
     );
-    if is_cut && started.attach.is_none() {
-        // Hides the caller's baggage, which is current.
+    if hides_current && started.attach.is_none() {
         started.attach = Some(Context::new());
     }
     RequestSpan::new(started, is_callers)
+}
+
+/// Whether the current context holds anything that goes on to other services.
+fn has_current() -> bool {
+    Context::map_current(|cx| cx.has_active_span() || Carried::has_entries(cx))
 }
 
 impl Settings {

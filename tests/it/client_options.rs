@@ -11,11 +11,11 @@ use awc::Client;
 use awc::error::SendRequestError;
 use opentelemetry::Value;
 use spanbridge::client::{RecordTimeout as _, RequestTracing};
-use spanbridge::{ClientTracing, ServerTracing, SpanExt as _};
+use spanbridge::{ClientTracing, ServerTracing, SpanExt as _, Trust};
 use tokio::sync::mpsc;
 
 use crate::http::{CALLER, TestServer, client, echo, echo_server, text};
-use crate::support::{Setup, Tracing, attribute, tree};
+use crate::support::{Hidden, Setup, Tracing, attribute, tree};
 
 fn client_with(tracing: ClientTracing) -> Client {
     Client::builder().wrap(tracing).finish()
@@ -161,12 +161,44 @@ async fn timeout_is_told_from_a_caller_that_lost_interest() {
     }
 }
 
+#[actix_web::test]
+async fn timeout_spans_the_hops_of_a_redirect() {
+    // 1. The first hop takes a part of the time. 2. The second one has only the rest.
+    const LIMIT: Duration = Duration::from_secs(1);
+    let slow = TestServer::start(&Tracing::none(), ServerTracing::new(), |app| {
+        let redirect = || async {
+            tokio::time::sleep(LIMIT / 4).await;
+            HttpResponse::Found().insert_header(("location", "/wait")).finish()
+        };
+        app.route("/slow", web::get().to(redirect))
+            .route("/wait", web::get().to(std::future::pending::<HttpResponse>));
+    });
+    let tracing = Tracing::ours();
+    let _default = tracing.install();
+    let hook = ClientTracing::new().with_timeout(LIMIT);
+    let client = Client::builder().timeout(LIMIT).wrap(hook).finish();
+
+    assert!(client.get(slow.url("/slow")).send().await.is_err());
+
+    let expected = "client GET 302\nclient GET timeout failed\n";
+    assert_eq!(tree(&tracing.ended(2).await), expected);
+}
+
 /// Calls `/call` of a server that copies its own request with `request_from`, and says what arrives
 /// at the echo.
 async fn copied_by(tracing: &Tracing, hook: ClientTracing, hide: bool) -> String {
+    copied_below(ServerTracing::new(), tracing, hook, hide).await
+}
+
+async fn copied_below(
+    middleware: ServerTracing,
+    tracing: &Tracing,
+    hook: ClientTracing,
+    hide: bool,
+) -> String {
     let callee = redirecting_server(1);
     let url = callee.url("/0");
-    let server = TestServer::start(tracing, ServerTracing::new(), move |app| {
+    let server = TestServer::start(tracing, middleware, move |app| {
         let (url, client) = (url.clone(), client_with(hook.clone()));
         app.route(
             "/call",
@@ -206,6 +238,32 @@ async fn injection_can_be_off_for_hosts_and_for_requests() {
         assert_eq!(copied_by(&tracing, elsewhere, false).await, "", "{setup:?}");
         let here = hook.propagate_to(|uri| uri.host() == Some("127.0.0.1"));
         assert_ne!(copied_by(&tracing, here, false).await, "", "{setup:?}");
+    }
+}
+
+#[actix_web::test]
+async fn copy_of_a_request_has_nothing_of_a_caller_that_is_not_believed() {
+    // 1. A caller that is not believed sends trace context and baggage.
+    // 2. Its span, or the one of the call, is not made: by a filter, or because no layer is there.
+    // 3. The handler sends a copy of the request on.
+    let ignore = || ServerTracing::new().public_endpoint(|_| Trust::Ignore);
+    let mut all = vec![("no layer".to_owned(), Tracing::none())];
+    for setup in [Setup::Ours, Setup::Theirs] {
+        for target in ["spanbridge", "spanbridge::server", "spanbridge::client"] {
+            for hidden in Hidden::ALL {
+                let tracing = Tracing::without_target(target, setup, hidden);
+                all.push((format!("{setup:?} {target} {hidden:?}"), tracing));
+            }
+        }
+    }
+    for (name, tracing) in all {
+        for middleware in [ignore(), ignore().filter(|_| false)] {
+            let hook = ClientTracing::new();
+            let passed_on = copied_below(middleware, &tracing, hook, false).await;
+            let of_caller = ["0af7651916cd43dd8448eb211c80319c", "tracestate", "baggage"];
+            let found = of_caller.into_iter().find(|text| passed_on.contains(text));
+            assert_eq!(found, None, "{name}: {passed_on}");
+        }
     }
 }
 

@@ -115,6 +115,72 @@ async fn complete_responses_end_without_a_failure_over_http2() {
     }
 }
 
+/// More than the buffers of two sockets hold.
+const LARGE: usize = 32 << 20;
+
+fn large(app: &mut ServiceConfig) {
+    app.route("/large", web::get().to(|| async { Bytes::from(vec![b'x'; LARGE]) }));
+}
+
+#[actix_web::test]
+async fn client_that_leaves_within_a_single_chunk_has_left() {
+    // 1. The body is one chunk, which actix-web takes at once. 2. The client reads its beginning,
+    // and leaves. 3. The rest cannot be written.
+    const LEFT: &str = "server GET /large 200 client_disconnect failed\n";
+    for (setup, tracing) in Tracing::each() {
+        for start in [TestServer::start, TestServer::start_half_closed] {
+            let before = tracing.ended(0).await.len();
+            let server = start(&tracing, ServerTracing::new(), large);
+            let mut socket = connect(&server);
+            socket.write_all(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+            socket.read_exact(&mut [0; 1024]).unwrap();
+            drop(socket);
+            assert_eq!(tree(&tracing.ended(before + 1).await[before..]), LEFT, "{setup:?}");
+        }
+    }
+    for (setup, tracing) in http2::SETUPS.map(|setup| (setup, Tracing::new(setup))) {
+        let server = TestServer::start_h2c(&tracing, ServerTracing::new(), large);
+        let (mut sender, _connection) = http2::connect(&server).await;
+        let request = http2::request(&server, "/large", CALLER);
+        let mut response = sender.send_request(request).await.unwrap();
+        response.frame().await.unwrap().unwrap();
+        drop(response);
+        assert_eq!(tree(&tracing.ended(1).await), LEFT, "{setup:?}");
+    }
+}
+
+#[actix_web::test]
+async fn client_that_leaves_after_a_single_chunk_has_its_answer() {
+    const COMPLETE: &str = "server GET /large 200\n";
+    for (setup, tracing) in Tracing::each() {
+        for start in [TestServer::start, TestServer::start_half_closed] {
+            let before = tracing.ended(0).await.len();
+            let server = start(&tracing, ServerTracing::new(), large);
+            let mut socket = connect(&server);
+            for _ in 0..2 {
+                socket.write_all(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+                let (mut head, mut byte) = (Vec::new(), [0]);
+                while !head.ends_with(b"\r\n\r\n") {
+                    socket.read_exact(&mut byte).unwrap();
+                    head.push(byte[0]);
+                }
+                socket.read_exact(&mut vec![0; LARGE]).unwrap();
+            }
+            drop(socket);
+            let spans = tracing.ended(before + 2).await;
+            assert_eq!(tree(&spans[before..]), COMPLETE.repeat(2), "{setup:?}");
+        }
+    }
+    for (setup, tracing) in http2::SETUPS.map(|setup| (setup, Tracing::new(setup))) {
+        let server = TestServer::start_h2c(&tracing, ServerTracing::new(), large);
+        let (mut sender, _connection) = http2::connect(&server).await;
+        let request = http2::request(&server, "/large", CALLER);
+        let response = sender.send_request(request).await.unwrap();
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes().len(), LARGE);
+        assert_eq!(tree(&tracing.ended(1).await), COMPLETE, "{setup:?}");
+    }
+}
+
 /// A server whose handler says that it has begun, and waits to be released.
 struct Waiting {
     began: mpsc::UnboundedReceiver<()>,

@@ -9,7 +9,7 @@ use spanbridge::server::ServerSpan;
 use spanbridge::{ServerTracing, SpanExt as _, Trust};
 
 use crate::http::{CALLER, CALLER_SPAN, CALLER_TRACE, TestServer, caller, echo, echo_server, send};
-use crate::support::{Setup, Tracing, attribute, tree};
+use crate::support::{Hidden, Setup, Tracing, attribute, tree};
 
 /// Says what code that reads the current context finds: whose span it is, and how much baggage.
 async fn current() -> String {
@@ -111,6 +111,49 @@ async fn caller_that_only_the_outer_one_believes_is_cut_off() {
                 .expect("one is cut off");
             assert_eq!(inner.parent_span_id, SpanId::INVALID, "{setup:?}");
             assert_eq!(inner.links.len(), links, "{setup:?}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn caller_that_only_the_outer_one_believes_is_not_passed_on() {
+    // 1. The outer middleware follows the caller, the inner one does not.
+    // 2. The inner one leaves the request out, or the spans of both are hidden.
+    // 3. The handler makes a request.
+    let mut all: Vec<_> = Tracing::each().map(|(s, t)| (format!("{s:?}"), t)).collect();
+    all.push(("no layer".to_owned(), Tracing::none()));
+    for setup in [Setup::Ours, Setup::Theirs] {
+        for hidden in Hidden::ALL {
+            for target in ["spanbridge", "spanbridge::server", "spanbridge::client"] {
+                let tracing = Tracing::without_target(target, setup, hidden);
+                all.push((format!("{setup:?} {hidden:?} {target}"), tracing));
+            }
+        }
+    }
+    let callee = echo_server(&Tracing::none());
+    for (name, tracing) in all {
+        for trust in [Trust::Link, Trust::Ignore] {
+            for is_wanted in [true, false] {
+                let url = callee.url("/echo");
+                let server = TestServer::start(&tracing, ServerTracing::new(), move |app| {
+                    let url = url.clone();
+                    let call = move || {
+                        let url = url.clone();
+                        async move { crate::http::text(crate::http::client().get(url)).await }
+                    };
+                    let inner = ServerTracing::new().public_endpoint(move |_| trust);
+                    let scope = web::scope("/scope").wrap(inner.filter(move |_| is_wanted));
+                    app.service(scope.route("/{id}", web::get().to(call)));
+                });
+                let all = with_caller("\ntracestate: a=1\nbaggage: user=a");
+                for head in [all, format!("{HEAD}\nbaggage: user=a")] {
+                    let said = send(&server, &head);
+                    let said = said.split_once("\r\n\r\n").unwrap().1;
+                    let found = [CALLER_TRACE, "tracestate", "baggage"];
+                    let found = found.into_iter().find(|text| said.contains(text));
+                    assert_eq!(found, None, "{name} {trust:?} {is_wanted}: {said}");
+                }
+            }
         }
     }
 }

@@ -1,9 +1,10 @@
 //! What headers carry from one process through the next.
 
 use actix_web::web;
-use opentelemetry::Context;
 use opentelemetry::baggage::BaggageExt as _;
-use opentelemetry::trace::SpanId;
+use opentelemetry::trace::{Link, SpanId, SpanKind, TraceContextExt as _, TraceId};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
 use spanbridge::{ServerTracing, SpanExt as _};
 use tracing::{Instrument as _, Span};
 
@@ -124,6 +125,82 @@ async fn tracestate_and_the_random_flag_travel_byte_exact() {
             assert!(parent.starts_with(&begin), "{name} {flags}: {arrived}");
             assert!(parent.ends_with(&format!("-{flags}\n")), "{name} {flags}: {arrived}");
             assert_eq!(state, arrives, "{name} {flags}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn tracestate_of_one_trace_is_not_sent_with_another() {
+    // 1. A caller sends tracestate and baggage.
+    // 2. The handler starts a trace of its own, and makes a request within.
+    for (setup, tracing) in Tracing::each() {
+        let echo = echo_server(&Tracing::none());
+        let url = echo.url("/echo");
+        let server = TestServer::start(&tracing, ServerTracing::new(), move |app| {
+            let url = url.clone();
+            let call = move || {
+                let sent = tracing::info_span!(parent: None, "job")
+                    .in_scope(|| client().get(url.clone()).send());
+                async move { sent.await.unwrap().body().await.unwrap() }
+            };
+            app.route("/call", web::get().to(call));
+        });
+        let parent = format!("traceparent: 00-{CALLER_TRACE}-{CALLER_SPAN}-01");
+        for head in
+            [format!("{parent}\ntracestate: a=1"), format!("{parent}\ntracestate: a=1\n{BAGGAGE}")]
+        {
+            let said = send(&server, &format!("GET /call HTTP/1.1\nHost: h\n{head}"));
+            let arrived = said.split_once("\r\n\r\n").unwrap().1;
+            assert!(arrived.starts_with("traceparent: 00-"), "{setup:?}: {arrived}");
+            assert!(!arrived.contains(CALLER_TRACE), "{setup:?}: {arrived}");
+            assert!(!arrived.contains("tracestate"), "{setup:?}: {arrived}");
+            // The context that tracing-opentelemetry makes current for a root span has no baggage.
+            let is_theirs = matches!(setup, Setup::Both | Setup::Theirs);
+            let has_baggage = head.contains(BAGGAGE) && !is_theirs;
+            assert_eq!(arrived.contains(BAGGAGE), has_baggage, "{setup:?}: {arrived}");
+        }
+    }
+}
+
+/// Samples all, and says so in the trace state.
+#[derive(Clone, Debug)]
+struct Stating;
+
+impl ShouldSample for Stating {
+    fn should_sample(
+        &self,
+        parent: Option<&Context>,
+        _: TraceId,
+        _: &str,
+        _: &SpanKind,
+        _: &[KeyValue],
+        _: &[Link],
+    ) -> SamplingResult {
+        let received = parent.map(|cx| cx.span().span_context().trace_state().clone());
+        SamplingResult {
+            decision: SamplingDecision::RecordAndSample,
+            attributes: Vec::new(),
+            trace_state: received.unwrap_or_default().insert("s", "1").unwrap(),
+        }
+    }
+}
+
+#[actix_web::test]
+async fn trace_state_of_a_sampler_is_sent_whatever_else_is_carried() {
+    let parent = format!("traceparent: 00-{CALLER_TRACE}-{CALLER_SPAN}-01");
+    let echo = echo_server(&Tracing::none());
+    for setup in Setup::RECORDING {
+        let tracing = Tracing::with_sampler(setup, Stating);
+        let server = caller(&tracing, ServerTracing::new(), &echo);
+        for sent in [
+            parent.clone(),
+            format!("{parent}\ntracestate: a=1"),
+            format!("{parent}\n{BAGGAGE}"),
+            format!("{parent}\ntracestate: a=1\n{BAGGAGE}"),
+        ] {
+            let said = send(&server, &format!("GET /call HTTP/1.1\nHost: h\n{sent}"));
+            assert!(said.contains("\ntracestate: s=1"), "{setup:?} {sent}: {said}");
+            assert_eq!(said.contains(BAGGAGE), sent.contains(BAGGAGE), "{setup:?} {sent}: {said}");
         }
     }
 }

@@ -1,18 +1,24 @@
 //! Incoming requests.
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
+use std::sync::{Arc, Mutex};
 
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse, guard};
+use awc::Client;
 use futures_util::stream;
 use opentelemetry::Value;
 use opentelemetry::trace::{SpanId, SpanKind, Status, TraceId};
-use spanbridge::{ServerTracing, Trust};
+use spanbridge::{ClientTracing, ServerTracing, Trust};
 use tokio::sync::mpsc;
+use tracing::{Dispatch, info};
+use tracing_subscriber::layer::SubscriberExt as _;
 
-use crate::http::{CALLER, CALLER_SPAN, CALLER_TRACE, TestServer, connect, send};
+use crate::http::{
+    CALLER, CALLER_SPAN, CALLER_TRACE, TestServer, connect, echo_server, send, text,
+};
 use crate::support::{Tracing, attribute, tree};
 
 fn attributes(span: &opentelemetry_sdk::trace::SpanData) -> Vec<(String, Value)> {
@@ -119,6 +125,54 @@ async fn route_is_the_one_that_was_taken() {
     }
 }
 
+/// Where a test's layer prints to.
+#[derive(Clone, Default)]
+struct Printed(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Printed {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(text)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[actix_web::test]
+async fn layers_that_print_see_the_spans_and_their_fields() {
+    let printed = Printed::default();
+    let writer = printed.clone();
+    let fmt = tracing_subscriber::fmt::layer().with_ansi(false);
+    let fmt = fmt.with_writer(move || writer.clone());
+    let (layer, _guard) = spanbridge::layer().build();
+    let mut tracing = Tracing::none();
+    tracing.dispatch = Dispatch::new(tracing_subscriber::registry().with(layer).with(fmt));
+    let echo = echo_server(&Tracing::none());
+    let url = echo.url("/echo");
+    let server = TestServer::start(&tracing, ServerTracing::new(), move |app| {
+        let url = url.clone();
+        let call = move || {
+            let hook = ClientTracing::new().on_request(|_, span| info!(parent: span, "sending"));
+            let client = Client::builder().wrap(hook).finish();
+            let request = client.get(url.clone());
+            async move {
+                info!("at work");
+                text(request).await
+            }
+        };
+        app.route("/call", web::get().to(call));
+    });
+
+    send(&server, "GET /call HTTP/1.1\nHost: h");
+
+    let printed = String::from_utf8(printed.0.lock().unwrap().clone()).unwrap();
+    let line = |event| printed.lines().find(|line| line.ends_with(event)).expect(event);
+    assert!(line("at work").contains("url.path=\"/call\""), "{printed}");
+    assert!(line("sending").contains("url.path=\"/call\""), "{printed}");
+    assert!(line("sending").contains("url.full=http://127.0.0.1:"), "{printed}");
+}
+
 #[actix_web::test]
 async fn callers_trace_is_continued() {
     for (setup, tracing) in Tracing::each() {
@@ -167,7 +221,7 @@ async fn public_endpoint_links_or_ignores_the_caller() {
                 opentelemetry::Context::map_current(|cx| cx.baggage().len().to_string())
             }));
         });
-        let caller = format!("traceparent: {CALLER}\nbaggage: user=a");
+        let caller = format!("traceparent: {CALLER}\ntracestate: a=1\nbaggage: user=a");
 
         for (path, is_continued, links, baggage) in
             [("/parent", true, 0, "1"), ("/link", false, 1, "0"), ("/ignore", false, 0, "0")]
@@ -182,6 +236,8 @@ async fn public_endpoint_links_or_ignores_the_caller() {
             assert_eq!(span.links.len(), links, "{setup:?} {path}");
             for link in span.links.iter() {
                 assert_eq!(link.span_context.span_id().to_string(), CALLER_SPAN, "{setup:?}");
+                assert_eq!(link.span_context.trace_state().header(), "a=1", "{setup:?}");
+                assert!(link.span_context.is_remote(), "{setup:?}");
             }
             assert!(response.ends_with(baggage), "{path}: {response}");
         }
@@ -257,7 +313,7 @@ async fn span_outlives_a_streaming_body() {
                 web::get().to(|| async {
                     let chunks = (0..3).map(|i| {
                         tracing::info_span!("chunk").in_scope(|| ());
-                        Ok::<_, std::io::Error>(Bytes::from(i.to_string()))
+                        Ok::<_, io::Error>(Bytes::from(i.to_string()))
                     });
                     HttpResponse::Ok().streaming(stream::iter(chunks))
                 }),
@@ -279,7 +335,7 @@ async fn content_length_and_head_are_as_without_the_middleware() {
         app.route("/x", web::to(|| async { "hello" })).route(
             "/stream",
             web::to(|| async {
-                let chunks = stream::iter([Ok::<_, std::io::Error>(Bytes::from("hello"))]);
+                let chunks = stream::iter([Ok::<_, io::Error>(Bytes::from("hello"))]);
                 HttpResponse::Ok().no_chunking(5).streaming(chunks)
             }),
         );
@@ -334,7 +390,7 @@ async fn early_drop_within_the_body_is_visible() {
                 web::get().to(|| async {
                     let chunks = stream::unfold((), |()| async {
                         actix_web::rt::task::yield_now().await;
-                        Some((Ok::<_, std::io::Error>(Bytes::from_static(&[b'x'; 4096])), ()))
+                        Some((Ok::<_, io::Error>(Bytes::from_static(&[b'x'; 4096])), ()))
                     });
                     HttpResponse::Ok().streaming(chunks)
                 }),
@@ -360,7 +416,7 @@ async fn failing_body_is_visible() {
             app.route(
                 "/x",
                 web::get().to(|| async {
-                    let chunks = [Ok(Bytes::from("a")), Err(std::io::Error::other("disk"))];
+                    let chunks = [Ok(Bytes::from("a")), Err(io::Error::other("disk"))];
                     HttpResponse::Ok().streaming(stream::iter(chunks))
                 }),
             );
@@ -389,8 +445,7 @@ async fn panics_are_visible() {
                     "/body",
                     web::get().to(|| async {
                         let chunks = [|| Bytes::from("a"), || fail("body")];
-                        let chunks =
-                            chunks.into_iter().map(|chunk| Ok::<_, std::io::Error>(chunk()));
+                        let chunks = chunks.into_iter().map(|chunk| Ok::<_, io::Error>(chunk()));
                         HttpResponse::Ok().streaming(stream::iter(chunks))
                     }),
                 );
@@ -419,7 +474,7 @@ async fn handshake_of_an_upgrade_ends_the_span() {
                 web::get().to(|_: HttpRequest| async {
                     HttpResponse::SwitchingProtocols()
                         .upgrade("websocket")
-                        .streaming(stream::pending::<Result<Bytes, std::io::Error>>())
+                        .streaming(stream::pending::<Result<Bytes, io::Error>>())
                 }),
             );
         });
