@@ -23,12 +23,24 @@ const LONG: Duration = Duration::from_secs(600);
 
 /// Takes batches while it is open.
 #[derive(Clone, Debug, Default)]
-struct Gate(Arc<(Mutex<bool>, Condvar, AtomicUsize)>);
+struct Gate(Arc<(Mutex<State>, Condvar, AtomicUsize)>);
+
+#[derive(Debug, Default)]
+struct State {
+    is_open: bool,
+    /// Whether a batch has come, and so is not in the queue.
+    has_batch: bool,
+}
 
 impl Gate {
     fn set_open(&self, open: bool) {
-        *self.0.0.lock().unwrap() = open;
+        self.0.0.lock().unwrap().is_open = open;
         self.0.1.notify_all();
+    }
+
+    fn wait_for_batch(&self) {
+        let state = self.0.0.lock().unwrap();
+        drop(self.0.1.wait_while(state, |state| !state.has_batch).unwrap());
     }
 
     fn spans(&self) -> usize {
@@ -38,8 +50,10 @@ impl Gate {
 
 impl SpanExporter for Gate {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let is_open = self.0.0.lock().unwrap();
-        drop(self.0.1.wait_while(is_open, |open| !*open).unwrap());
+        let mut state = self.0.0.lock().unwrap();
+        state.has_batch = true;
+        self.0.1.notify_all();
+        drop(self.0.1.wait_while(state, |state| !state.is_open).unwrap());
         self.0.2.fetch_add(batch.len(), Ordering::AcqRel);
         Ok(())
     }
@@ -130,8 +144,10 @@ fn nothing_is_allocated_for_a_sampled_span_in_steady_state() {
         gate.set_open(true);
         guard.force_flush(LONG).unwrap();
     };
-    // The most chunks there ever are is when nothing leaves the queue.
-    dispatcher::with_default(&dispatch, || requests(QUEUE));
+    // The most chunks there ever are is when a batch is on its way and the queue is full behind it.
+    dispatcher::with_default(&dispatch, || requests(QUEUE / 2));
+    gate.wait_for_batch();
+    dispatcher::with_default(&dispatch, || requests(QUEUE / 2));
     assert!(guard.stats().dropped().queue_full() > 0, "{}", guard.stats());
     flushed();
 
@@ -191,13 +207,16 @@ fn nothing_is_allocated_where_another_thread_closes_the_span() {
         })
     });
     let mut found = Found::default();
-    // The queue fills, then empties and fills again.
-    let warm = 2 * QUEUE;
+    // A batch is on its way, and the queue fills behind it; then it empties.
+    let warm = 3 * QUEUE;
     dispatcher::with_default(&dispatch, || {
         for round in 0..warm + ROUNDS {
             let span = found.count("new", round, || info_span!(parent: None, "task", round));
             send.send(span).unwrap();
             next.recv().unwrap();
+            if round == QUEUE {
+                gate.wait_for_batch();
+            }
             if round == warm {
                 gate.set_open(true);
             }
