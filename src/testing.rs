@@ -14,6 +14,9 @@
 //! assert_eq!(memory.tree(), "request {items=2}\n  storage\n    * read\n");
 //! ```
 //!
+//! Tests may run beside each other, each with a subscriber of its own or with none: a pipeline in
+//! memory makes sure that each gets the spans of its own thread.
+//!
 //! What is exported can be narrowed down and customised like any other pipeline:
 //!
 //! ```
@@ -25,13 +28,15 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use opentelemetry::trace::{SpanId, SpanKind, Status};
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+use tracing::Dispatch;
+use tracing::subscriber::NoSubscriber;
 
 use crate::{BridgeLayer, LayerBuilder, Stats, TracingGuard};
 
@@ -56,6 +61,14 @@ impl SpanExporter for Collected {
 /// How long [`InMemory::spans`] waits for its own thread. It never comes near.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// A second subscriber for as long as the process lives, which wants nothing.
+///
+/// While there is only one, `tracing` asks the current thread alone whether a callsite that is
+/// passed for the first time is of interest, and keeps the answer for all (`Rebuilder::JustOne` in
+/// `tracing-core`'s callsite.rs). A thread without a subscriber says no: the test that has one
+/// would miss its spans.
+static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
+
 impl InMemory {
     /// A pipeline with the defaults but for `target` and code location, which would make every
     /// tree longer and differ from line to line.
@@ -65,6 +78,7 @@ impl InMemory {
 
     /// A pipeline as `builder` says, but for its exporter.
     pub fn with(builder: LayerBuilder) -> (Self, BridgeLayer) {
+        LazyLock::force(&SECOND);
         let spans = Collected::default();
         let (layer, guard) = builder.with_exporter(spans.clone()).build();
         (Self { guard, spans }, layer)
