@@ -113,10 +113,7 @@ impl Decoder {
         let limits = self.engine.limits;
         let site = self.callsite(record.metadata);
         let side = record.side.take().map(|side| *side).unwrap_or_default();
-        let trace_state = side.trace_state.unwrap_or_else(|| {
-            let raw = side.entries.as_ref().and_then(|cx| cx.get::<RawTraceState>());
-            raw.and_then(|raw| raw.0.parse().ok()).unwrap_or_default()
-        });
+        let trace_state = side.entries.as_ref().map(RawTraceState::of).unwrap_or_default();
         let start_time = side.start.unwrap_or_else(|| calibration.wall(record.start));
         let end_time = side.end.unwrap_or_else(|| calibration.wall(record.end)).max(start_time);
         let mut parts = Parts {

@@ -12,7 +12,7 @@ use tracing::Metadata;
 use crate::layer::encoding::StatusCode;
 use crate::layer::engine::Engine;
 use crate::layer::record::{Body, Identity, Parent, Slot, State};
-use crate::propagation::Carried;
+use crate::propagation::{Carried, RawTraceState};
 
 /// Why a span's parent could not be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,12 +42,7 @@ impl fmt::Display for SetParentError {
 impl error::Error for SetParentError {}
 
 /// Makes what was carried the parent of the span that `body` belongs to.
-pub(super) fn adopt(
-    body: &mut Body,
-    carried: Carried,
-    trace_state: Option<TraceState>,
-    is_remote: bool,
-) {
+pub(super) fn adopt(body: &mut Body, carried: Carried, is_remote: bool) {
     if let Some(parent) = carried.parent {
         body.parent = Parent {
             trace_id: u128::from_be_bytes(parent.trace_id.to_bytes()),
@@ -56,10 +51,8 @@ pub(super) fn adopt(
             is_remote,
         };
     }
-    if carried.entries.is_some() || trace_state.is_some() {
-        let side = body.side();
-        side.entries = carried.entries;
-        side.trace_state = trace_state;
+    if carried.entries.is_some() {
+        body.side().entries = carried.entries;
     }
 }
 
@@ -73,7 +66,7 @@ pub(super) fn adopt_current(body: &mut Body) {
 fn adopt_context(body: &mut Body, cx: &Context) {
     let span = cx.span();
     let is_remote = span.span_context().is_remote();
-    adopt(body, Carried::from_context(cx), None, is_remote);
+    adopt(body, Carried::from_context(cx), is_remote);
 }
 
 /// A local span's context as the OpenTelemetry API knows it.
@@ -103,10 +96,7 @@ impl Engine {
             _ => return Err(SetParentError::AlreadyStarted),
         }
         body.parent = Parent::default();
-        let before = body.side.as_mut().and_then(|side| {
-            side.trace_state = None;
-            side.entries.take()
-        });
+        let before = body.side.as_mut().and_then(|side| side.entries.take());
         adopt_context(&mut body, cx);
         drop(body);
         // Unlocked: a value in there may have a destructor that traces.
@@ -118,14 +108,9 @@ impl Engine {
     pub(crate) fn otel_context(self: &Arc<Self>, id: u64) -> Option<Context> {
         let (_, slot) = self.find(id)?;
         let identity = self.resolve(slot, id)?;
-        let mut cx = Context::new();
-        let mut trace_state = TraceState::NONE;
-        if identity.has_entries
-            && let Some(side) = slot.lock_if(id)?.side.as_deref()
-        {
-            cx = side.entries.clone().unwrap_or_default();
-            trace_state = side.trace_state.clone().unwrap_or_default();
-        }
+        let entries = if identity.has_entries { slot.lock_if(id)?.entries() } else { None };
+        let cx = entries.unwrap_or_default();
+        let trace_state = RawTraceState::of(&cx);
         Some(cx.with_remote_span_context(span_context(identity, trace_state)))
     }
 

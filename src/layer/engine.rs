@@ -468,8 +468,11 @@ impl Engine {
                     body.side().attributes.push(attribute);
                 }
             }
-            if decision.trace_state.is_some() {
-                body.side().trace_state = decision.trace_state;
+            if let Some(state) = decision.trace_state {
+                let entries = body.entries().unwrap_or_default();
+                if let Some(changed) = RawTraceState::changed(&entries, &state) {
+                    body.side().entries = Some(entries.with_value(changed));
+                }
             }
             let identity = self.decide(slot, &mut body, identity, decision.is_sampled);
             self.count_decision(decision.is_sampled);
@@ -490,10 +493,7 @@ impl Engine {
         let random =
             if body.parent.is_some() { body.parent.flags } else { identity.flags } & RANDOM;
         identity.flags = random | u8::from(is_sampled);
-        identity.has_entries = body
-            .side
-            .as_ref()
-            .is_some_and(|side| side.entries.is_some() || side.trace_state.is_some());
+        identity.has_entries = body.side.as_ref().is_some_and(|side| side.entries.is_some());
         if is_sampled {
             slot.decide(identity, State::Recording);
         } else {
@@ -553,20 +553,7 @@ impl Engine {
         if !identity.has_entries {
             return Some(Carried { parent: Some(identity.into()), entries: None });
         }
-        let body = slot.lock_if(id)?;
-        let entries = match &body.side {
-            None => None,
-            Some(side) => match &side.trace_state {
-                Some(state) if state.header().is_empty() => side.entries.clone(),
-                Some(state) => Some(
-                    side.entries
-                        .clone()
-                        .unwrap_or_default()
-                        .with_value(RawTraceState(state.header().into())),
-                ),
-                None => side.entries.clone(),
-            },
-        };
+        let entries = slot.lock_if(id)?.entries();
         Some(Carried { parent: Some(TraceParent::from(identity)), entries })
     }
 
@@ -625,14 +612,14 @@ fn push(
 
 /// The parent as a sampler sees it.
 fn parent_context(body: &Body) -> opentelemetry::Context {
-    let side = body.side.as_deref();
-    let cx = side.and_then(|side| side.entries.clone()).unwrap_or_default();
+    let cx = body.entries().unwrap_or_default();
+    let trace_state = RawTraceState::of(&cx);
     cx.with_remote_span_context(opentelemetry::trace::SpanContext::new(
         body.parent.trace_id.into(),
         body.parent.span_id.into(),
         opentelemetry::TraceFlags::new(body.parent.flags),
         body.parent.is_remote,
-        side.and_then(|side| side.trace_state.clone()).unwrap_or_default(),
+        trace_state,
     ))
 }
 

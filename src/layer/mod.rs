@@ -221,10 +221,8 @@ impl BridgeLayer {
         };
         if identity.has_entries
             && let Some(parent) = engine.slot(parent.slot).lock_if(parent.id)
-            && let Some(side) = &parent.side
         {
-            body.side().entries.clone_from(&side.entries);
-            body.side().trace_state.clone_from(&side.trace_state);
+            body.side().entries = parent.entries();
         }
         slot.decide(own, State::Recording);
         self.publish(attrs, id, taken.slot, body, true);
@@ -236,7 +234,7 @@ impl BridgeLayer {
         let mut body = self.prepare(slot, attrs, taken.thread);
         if pending.is_set {
             let is_remote = pending.parent.is_some();
-            context::adopt(&mut body, pending.carried(), None, is_remote);
+            context::adopt(&mut body, pending.carried(), is_remote);
         } else if !attrs.is_root() {
             context::adopt_current(&mut body);
         }

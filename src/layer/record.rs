@@ -6,7 +6,7 @@
 
 use std::time::SystemTime;
 
-use opentelemetry::trace::{Event, Link, TraceState};
+use opentelemetry::trace::{Event, Link};
 use opentelemetry::{Context, KeyValue};
 use tracing::Metadata;
 
@@ -144,8 +144,6 @@ impl Parent {
 pub(crate) struct Side {
     /// Values (baggage, raw tracestate) that travel with the trace.
     pub(crate) entries: Option<Context>,
-    /// What a sampler made of the trace state, or the one of a parent from the OpenTelemetry API.
-    pub(crate) trace_state: Option<TraceState>,
     pub(crate) links: Vec<Link>,
     pub(crate) attributes: Vec<KeyValue>,
     pub(crate) events: Vec<Event>,
@@ -309,6 +307,11 @@ impl Body {
     /// Events held, those of the OpenTelemetry API included.
     pub(super) fn event_count(&self) -> usize {
         self.events.len() + self.side.as_ref().map_or(0, |side| side.events.len())
+    }
+
+    /// What travels with the trace.
+    pub(super) fn entries(&self) -> Option<Context> {
+        self.side.as_ref().and_then(|side| side.entries.clone())
     }
 
     pub(super) fn side(&mut self) -> &mut Side {

@@ -42,7 +42,7 @@ pub(crate) struct Question<'a> {
 pub(crate) struct Decision {
     pub(crate) is_sampled: bool,
     pub(crate) attributes: Vec<KeyValue>,
-    /// The trace state that the sampler returned, where it may differ from the parent's.
+    /// The trace state that the sampler returned, unless it is empty.
     pub(crate) trace_state: Option<TraceState>,
 }
 

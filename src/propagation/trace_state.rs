@@ -45,6 +45,20 @@ impl RawTraceState {
         (count > 0).then(|| Self(text.into()))
     }
 
+    /// As much of the trace state in `cx` as a [`TraceState`] can hold.
+    pub(crate) fn of(cx: &Context) -> TraceState {
+        cx.get::<Self>().map(Self::to_trace_state).unwrap_or_default()
+    }
+
+    /// What to send in place of the trace state in `cx` where a sampler, which saw [`of`](Self::of)
+    /// that, answered `state`. `None` where it has left it as it was: then all of it is sent,
+    /// members included that no [`TraceState`] can hold.
+    pub(crate) fn changed(cx: &Context, state: &TraceState) -> Option<Self> {
+        let raw = cx.get::<Self>();
+        let is_same = raw.is_some_and(|raw| raw.is_held_by(state));
+        (!is_same).then(|| Self(merged(state, raw).into()))
+    }
+
     /// As much of this as a [`TraceState`] can hold.
     pub(super) fn to_trace_state(&self) -> TraceState {
         TraceState::from_key_value(self.members()).unwrap_or_else(|_| {

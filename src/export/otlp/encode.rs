@@ -140,11 +140,9 @@ impl EncodedSpans {
     }
 }
 
-/// The `tracestate` that the span's trace was received with, unless a sampler has changed it: all of
-/// it, where `SpanData` has only the members that `TraceState` can hold.
+/// The `tracestate` that travels with the span's trace: all of it, where `SpanData` has only the members that `TraceState` can hold.
 fn received_trace_state(record: &SpanRecord) -> Option<Arc<str>> {
-    let side = record.side.as_ref().filter(|side| side.trace_state.is_none())?;
-    let raw = side.entries.as_ref()?.get::<RawTraceState>()?;
+    let raw = record.side.as_ref()?.entries.as_ref()?.get::<RawTraceState>()?;
     Some(Arc::clone(&raw.0))
 }
 
