@@ -74,8 +74,8 @@ enum Begin {
     Child { identity: Identity, parent: Entered, taken: Taken },
     /// As a child of a span that has no identity yet.
     Undecided(Entered),
-    /// Without a parent here.
-    Entry { pending: Pending, taken: Taken },
+    /// Without a parent here, in a trace of its own unless another process has its parent.
+    Entry { pending: Pending, taken: Taken, trace_id: u128 },
     /// Where the parent is, if there is one, only the registry knows.
     Unknown,
 }
@@ -137,7 +137,7 @@ impl BridgeLayer {
         if pending.is_set {
             thread.take_pending();
         }
-        Begin::Entry { pending, taken }
+        Begin::Entry { pending, taken, trace_id: local.trace_id() }
     }
 
     /// The nearest ancestor with a record here; a span without one is skipped.
@@ -146,7 +146,11 @@ impl BridgeLayer {
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
-        let left = if attrs.is_contextual() { self.left_elsewhere(ctx) } else { None };
+        let mut left = None;
+        if attrs.is_contextual() {
+            ctx.current_span().id()?;
+            left = self.left_elsewhere(ctx);
+        }
         self.nearest(ctx.span(id).and_then(|span| span.parent()), left)
     }
 
@@ -228,7 +232,14 @@ impl BridgeLayer {
         self.publish(attrs, id, taken.slot, body, true);
     }
 
-    fn start_entry(&self, attrs: &Attributes<'_>, id: u64, pending: Pending, taken: Taken) {
+    fn start_entry(
+        &self,
+        attrs: &Attributes<'_>,
+        id: u64,
+        pending: Pending,
+        taken: Taken,
+        trace_id: u128,
+    ) {
         let engine = &self.engine;
         let slot = engine.slot(taken.slot);
         let mut body = self.prepare(slot, attrs, taken.thread);
@@ -239,18 +250,20 @@ impl BridgeLayer {
             context::adopt_current(&mut body);
         }
         let mut is_wanted = true;
-        // A parent that was given with the span is final, so the decision can come first and
-        // spare an unsampled span the cost of its values.
-        if pending.is_set {
+        if engine.has_own_ids() || pending.is_set {
             let parent = body.parent;
-            let fresh = if parent.is_some() && engine.has_own_ids() {
-                Identity::of_fresh_ids(parent.trace_id, taken.span_id)
+            let fresh = if engine.has_own_ids() {
+                Identity::of_fresh_ids(trace_id, taken.span_id)
             } else {
                 engine.fresh_ids()
             };
             let trace_id = if parent.is_some() { parent.trace_id } else { fresh.trace_id };
             let flags = parent.is_some().then_some(parent.flags);
-            if let Some(is_sampled) = engine.quick_decision(flags, trace_id) {
+            // A parent that was given with the span is final, so that an unsampled span is spared
+            // the cost of its values. Others may be given one yet, under which it is sampled after
+            // all; what is sampled by now starts again then.
+            let decision = engine.quick_decision(flags, trace_id);
+            if let Some(is_sampled) = decision.filter(|is_sampled| *is_sampled || pending.is_set) {
                 engine.decide(slot, &mut body, Identity { trace_id, ..fresh }, is_sampled);
                 engine.count_decision(is_sampled);
                 is_wanted = is_sampled;
@@ -357,7 +370,9 @@ where
             Begin::Child { identity, parent, taken } => {
                 self.start_child(attrs, id, identity, parent, taken);
             }
-            Begin::Entry { pending, taken } => self.start_entry(attrs, id, pending, taken),
+            Begin::Entry { pending, taken, trace_id } => {
+                self.start_entry(attrs, id, pending, taken, trace_id);
+            }
             Begin::Ignored | Begin::Undecided(_) | Begin::Unknown => {}
         }
     }
