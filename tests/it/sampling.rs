@@ -83,3 +83,18 @@ async fn sampler_is_told_all_that_is_known_of_a_request() {
         }
     }
 }
+
+#[actix_web::test]
+async fn a_layer_that_is_in_no_subscriber_takes_no_part_in_a_link() {
+    let (_layer, _guard) = spanbridge::layer().build();
+    let sampler = Curious::default();
+    let tracing = Tracing::with_sampler(Setup::Theirs, sampler.clone());
+    let middleware = ServerTracing::new().public_endpoint(|_| Trust::Link);
+    let server = TestServer::start(&tracing, middleware, |app| {
+        app.route("/", web::get().to(HttpResponse::Ok));
+    });
+    send(&server, &format!("GET / HTTP/1.1\nHost: h\ntraceparent: {CALLER}"));
+    tracing.ended(1).await;
+    let asked = sampler.0.lock().unwrap();
+    assert!(asked[0].contains(" links=1 "), "{asked:?}");
+}
