@@ -22,6 +22,9 @@ pub(crate) struct Row {
     /// What should have arrived at the collector, and what did not.
     pub(crate) spans: u64,
     pub(crate) lost: u64,
+    /// What the server says to have delivered, and what of that did not arrive.
+    pub(crate) delivered: u64,
+    pub(crate) missing: u64,
 }
 
 /// That there is a `wrk`, before anything else takes its time.
@@ -49,13 +52,16 @@ pub(crate) fn measure(plan: &Plan, say: &dyn Fn(&str)) -> Result<Vec<Row>, Strin
         cpu: Samples::default(),
         spans: 0,
         lost: 0,
+        delivered: 0,
+        missing: 0,
     };
     let mut rows: Vec<_> = http_stacks::ALL.iter().map(row).collect();
     let mut servers: Vec<_> =
         http_stacks::ALL.iter().map(|stack| Server::start(stack, receiver.endpoint())).collect();
+    let mut delivered = Vec::new();
     for (stack, server) in http_stacks::ALL.iter().zip(&mut servers) {
         wrk(stack, server.port, 1)?;
-        server.flush();
+        delivered.push(server.flush());
     }
     for round in 1..=plan.rounds(11) {
         say(&format!("HTTP, round {round}"));
@@ -65,14 +71,19 @@ pub(crate) fn measure(plan: &Plan, say: &dyn Fn(&str)) -> Result<Vec<Row>, Strin
             let arrived = receiver.spans();
             let cpu = export::processor_time(server.child.id());
             let load = wrk(stack, server.port, seconds)?;
-            server.flush();
+            let before = std::mem::replace(&mut delivered[at], server.flush());
             let cpu = export::processor_time(server.child.id()) - cpu;
             row.rate.push(load.rate);
             row.cpu.push(cpu.as_secs_f64() * 1e6 / load.requests as f64);
             if stack.exports {
+                let arrived = receiver.spans() - arrived;
                 row.spans += load.requests;
                 // What was under way when `wrk` stopped comes as well, and is not counted by it.
-                row.lost += load.requests.saturating_sub(receiver.spans() - arrived);
+                row.lost += load.requests.saturating_sub(arrived);
+                if let (Some(before), Some(now)) = (before, delivered[at]) {
+                    row.delivered += now - before;
+                    row.missing += (now - before).saturating_sub(arrived);
+                }
             }
         }
     }
@@ -103,10 +114,14 @@ impl Server {
         server
     }
 
-    /// Waits until what it recorded has been exported.
-    fn flush(&mut self) {
+    /// Waits until what it recorded has been exported. How many spans it says to have delivered so
+    /// far, if it counts them.
+    fn flush(&mut self) -> Option<u64> {
         writeln!(self.input, "flush").expect("the server listens");
-        assert_eq!(self.line(), "flushed");
+        match self.line().as_str() {
+            "-" => None,
+            count => Some(count.parse().expect("the server answers with a number")),
+        }
     }
 
     fn line(&mut self) -> String {

@@ -45,7 +45,8 @@ pub(crate) struct HttpStack {
     set_up: fn(&str) -> Flush,
 }
 
-type Flush = Box<dyn Fn()>;
+/// Gives how many spans its stack says to have delivered so far, if it counts them.
+type Flush = Box<dyn Fn() -> Option<u64>>;
 
 /// The name of the one that all others are compared with.
 pub(crate) const BARE: &str = "actix-web alone";
@@ -117,7 +118,7 @@ pub(crate) const ALL: &[HttpStack] = &[
 ];
 
 fn nothing(_endpoint: &str) -> Flush {
-    Box::new(|| ())
+    Box::new(|| None)
 }
 
 fn spanbridge(endpoint: &str) -> Flush {
@@ -145,6 +146,7 @@ fn install_ours(layer: spanbridge::BridgeLayer, guard: spanbridge::TracingGuard)
         // Requests that `wrk` left behind may still be live.
         let accounted = stats.exported() + stats.dropped().total() + stats.live();
         assert_eq!(stats.started(), accounted, "spans unaccounted for: {stats}");
+        Some(stats.exported())
     })
 }
 
@@ -155,7 +157,10 @@ fn sdk(endpoint: &str) -> Flush {
     let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).build();
     opentelemetry::global::set_tracer_provider(provider.clone());
     opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
-    Box::new(move || drop(provider.force_flush()))
+    Box::new(move || {
+        drop(provider.force_flush());
+        None
+    })
 }
 
 fn tracing_opentelemetry_0_33(endpoint: &str) -> Flush {
@@ -179,11 +184,15 @@ fn tracing_opentelemetry_0_33(endpoint: &str) -> Flush {
     // Its exporter's own spans, of h2 and tonic, would be traced and exported again.
     let own = Targets::new().with_target("tracing_actix_web", Level::INFO);
     tracing_subscriber::registry().with(own).with(layer).init();
-    Box::new(move || drop(provider.force_flush()))
+    Box::new(move || {
+        drop(provider.force_flush());
+        None
+    })
 }
 
-/// The server's side, if this process is one: says its port, then waits to be told to `flush`, and
-/// for the end of its input.
+/// The server's side, if this process is one: says its port, then waits to be told to `flush`,
+/// answers with how many spans it has delivered so far (or a dash), and waits for the end of its
+/// input.
 pub(crate) fn run_if_server() -> bool {
     let mut args = std::env::args().skip_while(|arg| arg != FLAG).skip(1);
     let (Some(name), Some(endpoint)) = (args.next(), args.next()) else { return false };
@@ -194,8 +203,7 @@ pub(crate) fn run_if_server() -> bool {
     say(&port.to_string());
     for line in io::stdin().lines() {
         assert_eq!(line.expect("the parent writes text"), "flush");
-        flush();
-        say("flushed");
+        say(&flush().map_or_else(|| "-".to_owned(), |delivered| delivered.to_string()));
     }
     // What is left to do, as the server's own end, is not measured.
     std::process::exit(0);
