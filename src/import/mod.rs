@@ -58,6 +58,7 @@
 //! ```
 
 mod block;
+mod encoding;
 mod feed;
 mod ids;
 mod json;
