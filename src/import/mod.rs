@@ -73,6 +73,7 @@ mod rebuild;
 mod recent;
 mod scan;
 mod shape;
+mod source;
 mod start;
 mod summary;
 mod text;
