@@ -129,7 +129,7 @@ fn failure(status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Failure {
     };
     let message = RpcStatus::decode(body.clone()).map(|status| status.message).unwrap_or_default();
     let cause = match status.as_u16() {
-        300..=399 | 401 | 403..=405 | 407 | 415 => Cause::Access,
+        300..=399 | 401 | 403..=405 | 407 | 415 | 501 => Cause::Access,
         413 => Cause::Size,
         // What becomes of a body over Go's limit in the OpenTelemetry Collector.
         400 if message.contains("too large") => Cause::Size,
