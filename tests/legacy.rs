@@ -18,7 +18,7 @@ use spanbridge::legacy::{
 };
 use spanbridge::testing::InMemory;
 use spanbridge::{BridgeLayer, SpanExt as _};
-use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::filter::{EnvFilter, filter_fn};
 use tracing_subscriber::prelude::*;
 
 const NO_TIME: Duration = Duration::ZERO;
@@ -558,6 +558,35 @@ exception.message=\"an error occurred when formatting an argument\"}
             after,
         ];
         assert!(moments.is_sorted(), "{moments:?}");
+    }
+}
+
+#[test]
+fn what_is_kept_needs_nobody_to_want_its_text() {
+    for (verbosity, is_event) in [(0, false), (2, true)] {
+        let out = Out::default();
+        let (memory, layer) = unsampled();
+        // The text would be an event, and only spans pass.
+        let filter = filter_fn(|metadata| metadata.is_span());
+        let subscriber = tracing_subscriber::registry().with(layer).with(filter);
+        tracing::subscriber::with_default(subscriber, || {
+            let builder = if is_event { TextLog::builder() } else { out.builder() };
+            let builder = builder.with_verbosity(verbosity).with_unsampled_kept(true);
+            let log = builder.build();
+            Trace::new_in(&log, "fast", fields![]).log_if_long(LONG);
+            let trace = Trace::new_in(&log, "slow", fields!["n" => 1]);
+            trace.step("step", fields![]);
+            trace.nest("nested", fields![]).log();
+            trace.log_if_long(NO_TIME);
+        });
+        let case = format!("{verbosity} {is_event}");
+        assert_eq!(out.text(), "", "{case}");
+        let slow = memory.spans().into_iter().find(|span| span.name == "slow").expect(&case);
+        let text = slow.attributes.iter().find(|kv| kv.key.as_str() == "slow_operation.text");
+        let text = text.expect(&case).value.as_str().into_owned();
+        assert!(text.contains("]: \"slow\" n:1 (") && text.ends_with("END"), "{text}");
+        let tree = memory.tree().replace(&format!("slow_operation.text={text:?}, "), "");
+        assert_eq!(tree, "slow {n=1}\n  * step\n  nested\n", "{case}");
     }
 }
 

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{fs, io};
 
-use super::stack::Running;
 use super::work::{Op, Work};
 
 /// What a child that is counted starts with, before the names of stack and work.
@@ -51,7 +50,16 @@ impl std::fmt::Display for CountError {
 /// what is counted is the difference. `file` is where valgrind leaves what it finds, and is removed
 /// again. `None` where the stack cannot do the work.
 pub(crate) fn count(stack: &str, work: Work, file: &Path) -> Result<Option<Count>, CountError> {
-    let (few, more) = ITERATIONS;
+    count_by_name(stack, work.name(), ITERATIONS, file)
+}
+
+/// The same for any work, with the numbers of iterations that suit it.
+pub(crate) fn count_by_name(
+    stack: &str,
+    work: &str,
+    (few, more): (u64, u64),
+    file: &Path,
+) -> Result<Option<Count>, CountError> {
     let Some(start) = total(stack, work, few, file)? else { return Ok(None) };
     let Some(end) = total(stack, work, more, file)? else { return Ok(None) };
     let each = |few_cost: u64, cost: u64| (cost as f64 - few_cost as f64) / (more - few) as f64;
@@ -69,7 +77,7 @@ struct Total {
 
 fn total(
     stack: &str,
-    work: Work,
+    work: &str,
     iterations: u64,
     file: &Path,
 ) -> Result<Option<Total>, CountError> {
@@ -80,7 +88,7 @@ fn total(
         .args(["--collect-atstart=no", "--toggle-collect=*callgrind::measured*"])
         .arg(format!("--callgrind-out-file={}", file.display()))
         .arg(program)
-        .args([FLAG, stack, work.name(), &iterations.to_string()])
+        .args([FLAG, stack, work, &iterations.to_string()])
         .env("GLIBC_TUNABLES", TUNABLES)
         .output()
         .map_err(CountError::Valgrind)?;
@@ -116,29 +124,44 @@ fn threads_of(file: &Path) -> Vec<PathBuf> {
 /// The child's side, if this process is one.
 #[allow(clippy::print_stdout, reason = "it answers on standard output")]
 pub(crate) fn run_if_counted(stacks: &[super::stack::Stack]) -> bool {
-    let mut args = std::env::args().skip_while(|arg| arg != FLAG).skip(1);
-    let (Some(stack), Some(work)) = (args.next(), args.next()) else { return false };
-    let iterations = args.next().and_then(|number| number.parse().ok()).expect("is a number");
+    let Some((stack, work, iterations)) = asked() else { return false };
     let (running, work) = super::child::set_up(stacks, &stack, &work);
-    let Some(mut op) = (running.op)(work) else {
-        println!("cannot");
-        return true;
-    };
-    in_bursts(&running, work, WARM_UP, |burst| {
-        op(burst);
-    });
-    in_bursts(&running, work, iterations, |burst| measured(&mut op, burst));
+    match (running.op)(work) {
+        Some(mut op) => {
+            let finish = || {
+                (running.finish)();
+            };
+            run(&mut op, (WARM_UP, iterations), work.burst(), finish);
+        }
+        None => println!("cannot"),
+    }
     true
 }
 
-/// No queue is ever full; exporting is not counted.
-fn in_bursts(running: &Running, work: Work, iterations: u64, mut call: impl FnMut(u64)) {
+/// The names of stack and work and how often to do it, if this process is a child.
+pub(crate) fn asked() -> Option<(String, String, u64)> {
+    let mut args = std::env::args().skip_while(|arg| arg != FLAG).skip(1);
+    let (stack, work) = (args.next()?, args.next()?);
+    let iterations = args.next().and_then(|number| number.parse().ok()).expect("is a number");
+    Some((stack, work, iterations))
+}
+
+/// Does it so often to warm up, and then so often to be counted. In bursts, so that no queue is ever
+/// full; what `finish` does in between, such as exporting, is not counted.
+pub(crate) fn run(op: &mut Op, (warm_up, iterations): (u64, u64), burst: u64, finish: impl Fn()) {
+    in_bursts(warm_up, burst, &finish, |some| {
+        op(some);
+    });
+    in_bursts(iterations, burst, &finish, |some| measured(op, some));
+}
+
+fn in_bursts(iterations: u64, burst: u64, finish: &impl Fn(), mut call: impl FnMut(u64)) {
     let mut left = iterations;
     while left > 0 {
-        let some = left.min(work.burst());
+        let some = left.min(burst);
         call(some);
         left -= some;
-        (running.finish)();
+        finish();
     }
 }
 

@@ -1,6 +1,11 @@
-//! What must hold for any bytes that arrive in a header or a URL. Each target takes the bytes and
-//! panics where something does not hold.
+//! What must hold for any bytes that arrive in a header, a URL or a log. Each target takes the bytes
+//! and panics where something does not hold.
 
+// Compiled in here, and not with the crate's feature, which would bring two transports with it.
+#[allow(dead_code, unused_imports, reason = "not all of it is fuzzed")]
+#[path = "../../src/import/mod.rs"]
+mod import;
+mod logs;
 #[allow(dead_code, reason = "not all of it reads what comes from outside")]
 #[path = "../../src/semconv/mod.rs"]
 mod semconv;
@@ -15,6 +20,7 @@ use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::{SpanContext, TraceContextExt as _};
 use spanbridge::propagation::{BaggagePropagator, TraceContextPropagator};
 
+pub use logs::import;
 use semconv::forwarded::forwarded as read_forwarded;
 use semconv::redact::{RedactedQuery, RedactedUrl, SensitiveKeys};
 
@@ -42,11 +48,12 @@ macro_rules! seeds {
 pub type Target = (&'static str, fn(&[u8]), &'static [&'static str]);
 
 /// All targets.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     ("traceparent", traceparent, seeds!(traceparent: valid later_version two_lines)),
     ("tracestate", tracestate, seeds!(tracestate: valid two_lines empty_members)),
     ("baggage", baggage, seeds!(baggage: two_lines properties not_encoded)),
     ("forwarded", forwarded, seeds!(forwarded: all_headers open_quote)),
+    ("import", import, seeds!(import: oldest nested wrapped)),
     ("redaction", redaction, seeds!(redaction: user_and_key address all_keys)),
 ];
 

@@ -30,7 +30,8 @@ Examples:
 
 Exit codes:
   0  everything readable was imported (what was damaged was told of)
-  1  a file could not be read, or spans could not be delivered
+  1  a file could not be read, or spans could not be delivered; where no other request would fare
+     better, as without access, the import stops
   2  the command line is wrong
   3  with --strict: something in the logs was damaged, cut off or missing";
 

@@ -34,12 +34,13 @@ pub(super) fn run(args: &ImportArgs) -> Exit {
     if args.quiet == 0 {
         progress.line(&report::summary(summary));
     }
+    let refused = output.sink.refused();
+    if let Some(refused) = &refused {
+        progress.line(&format!("spanbridge: {refused}"));
+    }
     match result {
-        Ok(None) => {}
-        Ok(Some(refused)) => {
-            progress.line(&format!("spanbridge: {refused}"));
-            return Exit::Failed;
-        }
+        Ok(()) if refused.is_none() => {}
+        Ok(()) => return Exit::Failed,
         // Who read from us has seen enough, as `head` has.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
             if args.quiet == 0 {
@@ -76,11 +77,7 @@ fn options(args: &ImportArgs) -> Options {
     options
 }
 
-fn import(
-    args: &ImportArgs,
-    importer: &mut Importer,
-    output: &mut Output<'_>,
-) -> io::Result<Option<String>> {
+fn import(args: &ImportArgs, importer: &mut Importer, output: &mut Output<'_>) -> io::Result<()> {
     for path in &args.files {
         let name = path.display().to_string();
         match open(path) {
@@ -92,7 +89,9 @@ fn import(
         }
     }
     importer.finish(output)?;
-    output.sink.finish()
+    let finished = output.sink.finish();
+    output.tell();
+    finished
 }
 
 fn open(path: &Path) -> io::Result<Box<dyn Read>> {
@@ -113,9 +112,22 @@ struct Output<'a> {
     shows_problems: bool,
 }
 
+impl Output<'_> {
+    /// Prints what a collector says of single spans, which is as much of a problem.
+    fn tell(&mut self) {
+        for line in self.sink.take_told() {
+            if self.shows_problems {
+                self.progress.line(&line);
+            }
+        }
+    }
+}
+
 impl Receiver for Output<'_> {
     fn spans(&mut self, spans: Vec<SpanData>) -> io::Result<()> {
-        self.sink.take(spans)
+        let taken = self.sink.take(spans);
+        self.tell();
+        taken
     }
 
     fn problem(&mut self, problem: &Problem) -> io::Result<()> {

@@ -2,6 +2,8 @@
 //! [`import`](crate::import), and how it is used is in `docs/import.md`.
 
 mod args;
+mod batch;
+mod collector;
 mod import;
 mod progress;
 mod report;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::line::{First, Format, Item, Line};
 use super::problem::{Problem, ProblemKind};
+use super::source::{Source, Stream};
 use super::text::Nanos;
 use super::time::HeaderTime;
 
@@ -33,7 +34,7 @@ pub(super) struct Block {
     pub(super) header: Option<HeaderTime>,
     /// Something of it could not be read or is missing.
     pub(super) is_incomplete: bool,
-    stream: u64,
+    source: Source,
     bytes: usize,
     /// How many first lines had been seen when this one was.
     age: u64,
@@ -44,7 +45,7 @@ pub(super) struct Block {
 pub(super) struct Found {
     pub(super) number: Option<u32>,
     pub(super) place: Place,
-    pub(super) stream: u64,
+    pub(super) source: Source,
     pub(super) line: Line,
     pub(super) logged_at: Option<Nanos>,
     pub(super) header: Option<HeaderTime>,
@@ -89,7 +90,9 @@ impl Assembler {
     pub(super) fn add(&mut self, found: Found) {
         let key = match &found.line {
             Line::First(_) => self.begin(&found),
-            Line::Item(_) | Line::End(_) => self.find(&found).unwrap_or_else(|| self.open(&found)),
+            Line::Item(_) | Line::End(_) => self
+                .find(found.number, &found.source, &found.place)
+                .unwrap_or_else(|| self.open(&found)),
         };
         let Some(block) = self.open.get_mut(&key) else { return };
         let bytes = found.bytes + size_of::<Item>();
@@ -109,18 +112,16 @@ impl Assembler {
         self.keep_within_limits();
     }
 
-    /// A line of a block that cannot be read.
-    pub(super) fn damage(&mut self, number: Option<u32>, place: Place, stream: u64, text: &str) {
-        let key = self.find_key(number, stream, &place);
+    /// A line of a block cannot be used: what is wrong with it is told elsewhere.
+    pub(super) fn damage(&mut self, number: Option<u32>, place: &Place, source: &Source) {
+        let key = self.find(number, source, place);
         if let Some(block) = key.and_then(|key| self.open.get_mut(&key)) {
             block.is_incomplete = true;
         }
-        let message = format!("not understood: {}", excerpt(text));
-        self.problems.push(Problem::new(ProblemKind::Damaged, &place, message));
     }
 
     /// Whether the stream is within a block of the oldest format, whose lines have no number.
-    pub(super) fn is_bare(&self, stream: u64) -> bool {
+    pub(super) fn is_bare(&self, stream: Stream) -> bool {
         self.bare(stream).is_some()
     }
 
@@ -130,7 +131,7 @@ impl Assembler {
     }
 
     /// Other lines follow, so that the stream's block of the oldest format has come to its end.
-    pub(super) fn end_bare(&mut self, stream: u64) {
+    pub(super) fn end_bare(&mut self, stream: Stream) {
         if let Some(key) = self.bare(stream) {
             self.close(key);
         }
@@ -143,11 +144,11 @@ impl Assembler {
         }
     }
 
-    fn bare(&self, stream: u64) -> Option<u64> {
+    fn bare(&self, stream: Stream) -> Option<u64> {
         let keys = self.by_number.get(&None)?;
         keys.iter()
             .copied()
-            .find(|key| self.open.get(key).is_some_and(|block| block.stream == stream))
+            .find(|key| self.open.get(key).is_some_and(|block| block.source.stream == stream))
     }
 
     /// There is nothing more to read.
@@ -162,12 +163,18 @@ impl Assembler {
     /// was read after them.
     fn join_rotated(&mut self) {
         let ends: Vec<_> = self.open.iter().filter(|(_, block)| block.first.is_none()).collect();
-        let ends: Vec<_> = ends.into_iter().map(|(&key, block)| (key, block.number)).collect();
-        for (end, number) in ends {
-            let start = self.by_number.get(&number).into_iter().flatten().copied().find(|key| {
-                self.open.get(key).is_some_and(|block| block.first.is_some() && block.end.is_none())
+        let ends: Vec<_> = ends
+            .into_iter()
+            .map(|(&key, block)| (key, block.number, block.source.clone()))
+            .collect();
+        for (end, number, source) in ends {
+            let starts = self.by_number.get(&number).into_iter().flatten().copied();
+            let start = starts.filter_map(|key| {
+                let block = self.open.get(&key)?;
+                let is_one = block.first.is_some() && block.continues_with(&source);
+                is_one.then_some((block.source == source, key))
             });
-            let Some(start) = start else { continue };
+            let Some((_, start)) = start.max() else { continue };
             let Some(end) = self.take(end) else { continue };
             if let Some(block) = self.open.get_mut(&start) {
                 block.items.extend(end.items);
@@ -187,7 +194,7 @@ impl Assembler {
             // does not begin a block before the last is written.
             let is_same_source = self.open.get(&key).is_some_and(|block| {
                 block.first.is_some()
-                    && block.stream == found.stream
+                    && block.source == found.source
                     && block.place.file == found.place.file
             });
             if is_same_source {
@@ -217,7 +224,7 @@ impl Assembler {
             logged_at: found.logged_at,
             header: found.header,
             is_incomplete: false,
-            stream: found.stream,
+            source: found.source.clone(),
             bytes: 0,
             age: self.firsts,
         };
@@ -226,41 +233,27 @@ impl Assembler {
         key
     }
 
-    fn find(&self, found: &Found) -> Option<u64> {
-        self.find_key(found.number, found.stream, &found.place)
-    }
-
-    /// The block that a line most likely continues: of the same stream, else of the same file,
+    /// The block that a line most likely continues: of the same source, else of the same file,
     /// else, over the edge of a rotated file, the newest.
-    fn find_key(&self, number: Option<u32>, stream: u64, place: &Place) -> Option<u64> {
-        let keys = self.by_number.get(&number)?;
-        let nearness = |key: &u64| {
-            self.open.get(key).map(|block| {
-                let is_same_file = block.place.file == place.file;
-                (is_same_file && block.stream == stream, is_same_file, *key)
-            })
-        };
-        let best = keys.iter().copied().max_by_key(nearness)?;
-        let block = self.open.get(&best)?;
-        // The oldest format's lines are only known by who wrote them, and one that has ended does
-        // not go on.
-        let is_other = number.is_none() && block.stream != stream;
-        (!is_other && block.end.is_none()).then_some(best)
+    fn find(&self, number: Option<u32>, source: &Source, place: &Place) -> Option<u64> {
+        let keys = self.by_number.get(&number)?.iter().copied();
+        let near = keys.filter_map(|key| {
+            let block = self.open.get(&key).filter(|block| block.continues_with(source))?;
+            let is_same_file = block.place.file == place.file;
+            Some((is_same_file && block.source == *source, is_same_file, key))
+        });
+        near.max().map(|(.., key)| key)
     }
 
     fn keep_within_limits(&mut self) {
         while self.open.len() > self.max_open || self.bytes > MAX_BYTES {
-            let Some((&key, block)) = self.open.first_key_value() else { break };
-            if block.lacks_end() || block.first.is_none() {
-                let limit = if self.open.len() > self.max_open {
-                    format!("more than {} blocks are unfinished", self.max_open)
-                } else {
-                    format!("unfinished blocks take more than {} MiB", MAX_BYTES >> 20)
-                };
-                let message = format!("{limit}: this one is not waited for any longer");
-                self.problems.push(Problem::new(ProblemKind::Limit, &block.place, message));
-            }
-            self.close(key);
+            let limit = if self.open.len() > self.max_open {
+                format!("more than {} blocks are unfinished", self.max_open)
+            } else {
+                format!("unfinished blocks take more than {} MiB", MAX_BYTES >> 20)
+            };
+            let Some((&key, _)) = self.open.first_key_value() else { break };
+            self.give_up(key, Some(&limit));
         }
     }
 
@@ -277,28 +270,55 @@ impl Assembler {
     }
 
     fn close(&mut self, key: u64) {
+        self.give_up(key, None);
+    }
+
+    /// Closes a block, because of a limit if there is one. Whatever is wrong with it is told once.
+    fn give_up(&mut self, key: u64, limit: Option<&str>) {
         let Some(mut block) = self.take(key) else { return };
         let name = match block.number {
             Some(number) => format!("Trace[{number}]"),
             None => "the trace".to_owned(),
         };
-        if block.first.is_none() {
-            let lines = block.items.len() + usize::from(block.end.is_some());
-            let message =
-                format!("the first line of {name} is missing: {lines} of its lines are left out");
-            self.problems.push(Problem::new(ProblemKind::Headless, &block.place, message));
-            return;
-        }
-        if block.lacks_end() {
+        let (kind, message) = match (&block.first, limit) {
+            (None, limit) => {
+                let lines = block.items.len() + usize::from(block.end.is_some());
+                let message = format!(
+                    "the first line of {name} is missing: {lines} of its lines are left out"
+                );
+                let why = limit.map(|limit| format!(", not waited for since {limit}"));
+                (ProblemKind::Headless, message + &why.unwrap_or_default())
+            }
+            (Some(_), _) if !block.lacks_end() => return self.done.push(block),
+            (Some(_), Some(limit)) => {
+                (ProblemKind::Limit, format!("{limit}: this one is not waited for any longer"))
+            }
+            (Some(_), None) => {
+                let message = format!("{name} is cut off: its last line, with END, is missing");
+                (ProblemKind::Truncated, message)
+            }
+        };
+        self.problems.push(Problem::new(kind, &block.place, message));
+        if block.first.is_some() {
             block.is_incomplete = true;
-            let message = format!("{name} is cut off: its last line, with END, is missing");
-            self.problems.push(Problem::new(ProblemKind::Truncated, &block.place, message));
+            self.done.push(block);
         }
-        self.done.push(block);
     }
 }
 
 impl Block {
+    /// Whether a line of this source may be of it. One that has ended does not go on.
+    fn continues_with(&self, source: &Source) -> bool {
+        // The oldest format's lines are only known by who wrote them.
+        let is_bare = self.number.is_none();
+        let is_one = match self.first {
+            _ if is_bare => self.source.stream == source.stream,
+            Some(_) => source.continues(&self.source),
+            None => source.continues(&self.source) || self.source.continues(source),
+        };
+        is_one && self.end.is_none()
+    }
+
     /// Whether a last line must follow and is not there.
     fn lacks_end(&self) -> bool {
         let is_optional = self.first.as_ref().is_some_and(|first| first.format == Format::Elapsed);

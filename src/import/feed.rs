@@ -1,6 +1,6 @@
 //! Lines of a file -> lines of blocks: parts of split lines are put together, wrappings taken off.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use super::line::{self, Line};
 use super::marker::{self, Marked};
 use super::problem::{Problem, ProblemKind};
 use super::scan::Handler;
+use super::source::{Source, Stream};
 use super::text::Nanos;
 use super::time::HeaderTime;
 use super::unwrap::{self, Record};
@@ -21,9 +22,9 @@ pub(super) struct Feed<'a> {
     /// Takes what is done.
     pub(super) drain: &'a mut dyn FnMut(&mut Assembler) -> io::Result<()>,
     /// Lines of which runtimes have only written a part yet, by stream.
-    parts: HashMap<u64, Part>,
+    parts: BTreeMap<Stream, Part>,
     /// Lines that end within a value with a line break, by stream.
-    open: HashMap<u64, OpenLine>,
+    open: BTreeMap<Stream, OpenLine>,
     /// How many lines in a row were looked at only because one of these was waited for.
     waited: u32,
 }
@@ -37,7 +38,7 @@ struct Part {
 struct OpenLine {
     number: Option<u32>,
     place: Place,
-    stream: u64,
+    source: Source,
     text: String,
     at: Option<Nanos>,
     header: Option<HeaderTime>,
@@ -65,7 +66,7 @@ impl<'a> Feed<'a> {
         assembler: &'a mut Assembler,
         drain: &'a mut dyn FnMut(&mut Assembler) -> io::Result<()>,
     ) -> Self {
-        Self { file, assembler, drain, parts: HashMap::new(), open: HashMap::new(), waited: 0 }
+        Self { file, assembler, drain, parts: BTreeMap::new(), open: BTreeMap::new(), waited: 0 }
     }
 
     /// The file is at its end; other files may continue its blocks.
@@ -135,11 +136,7 @@ impl<'a> Feed<'a> {
             let message = format!("the parts of this line are longer than {} MiB", MAX_PARTS >> 20);
             self.report(ProblemKind::Limit, &part.place, message);
         } else if is_too_much && record.is_partial {
-            let message = format!(
-                "more than {} MiB wait for the rest of their lines: this one is taken as it is",
-                MAX_WAITING >> 20
-            );
-            self.report(ProblemKind::Limit, &part.place, message);
+            self.report(ProblemKind::Limit, &part.place, too_much_waits("taken as it is"));
         }
         // What was put together may be JSON in its turn.
         let mut whole = unwrap::unwrap(&part.text);
@@ -156,19 +153,19 @@ impl<'a> Feed<'a> {
     fn others(
         &mut self,
         place: &Place,
-        stream: u64,
+        stream: Stream,
         at: Option<Nanos>,
         others: Vec<(String, String)>,
     ) {
         for (key, text) in others {
             let inner = unwrap::unwrap(&text);
-            let (stream, at) = (with_tag(stream, &key), inner.at.or(at));
+            let (stream, at) = (under_key(stream, &key), inner.at.or(at));
             self.record(place.clone(), Record { stream, at, ..inner });
         }
     }
 
     /// The lines of one record.
-    fn lines(&mut self, place: &Place, stream: u64, text: &str, at: Option<Nanos>) {
+    fn lines(&mut self, place: &Place, stream: Stream, text: &str, at: Option<Nanos>) {
         let unquoted = marker::unquote(text);
         for line in unquoted.as_deref().unwrap_or(text).split('\n') {
             if let Some(marked) = marker::find(line) {
@@ -181,11 +178,12 @@ impl<'a> Feed<'a> {
         }
     }
 
-    fn marked(&mut self, place: &Place, stream: u64, marked: Marked<'_>, at: Option<Nanos>) {
+    fn marked(&mut self, place: &Place, stream: Stream, marked: Marked<'_>, at: Option<Nanos>) {
         self.give_up(stream);
         self.assembler.end_bare(stream);
         let Marked { number, text, header, tag } = marked;
-        let source = if number.is_some() { with_tag(stream, tag) } else { stream };
+        // The oldest format's other lines have nothing before them.
+        let source = Source::new(stream, if number.is_some() { tag } else { "" });
         let line = match line::parse(text) {
             Some(line) => line,
             None if line::may_continue(text)
@@ -194,37 +192,48 @@ impl<'a> Feed<'a> {
                 && self.waiting() + text.len() <= MAX_WAITING =>
             {
                 let (place, text) = (place.clone(), text.to_owned());
-                let line = OpenLine { number, place, stream: source, text, at, header, lines: 0 };
+                let line = OpenLine { number, place, source, text, at, header, lines: 0 };
                 self.open.insert(stream, line);
                 return;
             }
-            None => return self.assembler.damage(number, place.clone(), source, text),
+            None => {
+                self.assembler.damage(number, place, &source);
+                return self.report(ProblemKind::Damaged, place, not_understood(text));
+            }
         };
         self.add(number, place.clone(), source, line, at, header, text.len());
     }
 
-    fn unmarked(&mut self, place: &Place, stream: u64, text: &str) {
-        if let Some(open) = self.open.get_mut(&stream) {
+    fn unmarked(&mut self, place: &Place, stream: Stream, text: &str) {
+        if let Some(open) = self.open.get(&stream) {
+            let place = open.place.clone();
             if open.text.len() + text.len() >= MAX_OPEN_LINE {
                 let message = format!("a value is longer than {} MiB", MAX_OPEN_LINE >> 20);
-                let place = open.place.clone();
                 self.report(ProblemKind::Limit, &place, message);
-                return self.give_up(stream);
+                return self.drop_open(stream);
             }
+            if self.waiting() + text.len() > MAX_WAITING {
+                self.report(ProblemKind::Limit, &place, too_much_waits("left out"));
+                return self.drop_open(stream);
+            }
+            let Some(open) = self.open.get_mut(&stream) else { return };
             open.text.push('\n');
             open.text.push_str(text);
             open.lines += 1;
             if let Some(line) = line::parse(&open.text) {
                 if let Some(open) = self.open.remove(&stream) {
-                    let OpenLine { number, place, stream, at, header, text, .. } = open;
-                    self.add(number, place, stream, line, at, header, text.len());
+                    let OpenLine { number, place, source, at, header, text, .. } = open;
+                    self.add(number, place, source, line, at, header, text.len());
                 }
             } else if open.lines >= MAX_BREAKS {
                 self.give_up(stream);
             }
         } else if self.assembler.is_bare(stream) {
             match line::parse(text).filter(|line| !matches!(line, Line::First(_))) {
-                Some(line) => self.add(None, place.clone(), stream, line, None, None, text.len()),
+                Some(line) => {
+                    let source = Source::new(stream, "");
+                    self.add(None, place.clone(), source, line, None, None, text.len());
+                }
                 None => self.assembler.end_bare(stream),
             }
         }
@@ -235,33 +244,51 @@ impl<'a> Feed<'a> {
         &mut self,
         number: Option<u32>,
         place: Place,
-        stream: u64,
+        source: Source,
         line: Line,
         logged_at: Option<Nanos>,
         header: Option<HeaderTime>,
         bytes: usize,
     ) {
         self.waited = 0;
-        self.assembler.add(Found { number, place, stream, line, logged_at, header, bytes });
+        self.assembler.add(Found { number, place, source, line, logged_at, header, bytes });
     }
 
     /// A line that was thought to go on does not.
-    fn give_up(&mut self, stream: u64) {
-        if let Some(open) = self.open.remove(&stream) {
-            let first = open.text.split('\n').next().unwrap_or_default();
-            self.assembler.damage(open.number, open.place, open.stream, first);
+    fn give_up(&mut self, stream: Stream) {
+        if let Some(open) = self.open.get(&stream) {
+            let message = not_understood(open.text.split('\n').next().unwrap_or_default());
+            let place = open.place.clone();
+            self.report(ProblemKind::Damaged, &place, message);
+            self.drop_open(stream);
         }
     }
+
+    /// The same, where it is told of already.
+    fn drop_open(&mut self, stream: Stream) {
+        if let Some(OpenLine { number, place, source, .. }) = self.open.remove(&stream) {
+            self.assembler.damage(number, &place, &source);
+        }
+    }
+}
+
+fn too_much_waits(outcome: &str) -> String {
+    let limit = MAX_WAITING >> 20;
+    format!("more than {limit} MiB wait for the rest of their lines: this one is {outcome}")
+}
+
+fn not_understood(text: &str) -> String {
+    format!("not understood: {}", excerpt(text))
 }
 
 fn not_json(text: &str) -> String {
     format!("this JSON is not valid: {}", excerpt(text))
 }
 
-fn with_tag(stream: u64, tag: &str) -> u64 {
+fn under_key(stream: Stream, key: &str) -> Stream {
     let mut hasher = DefaultHasher::new();
-    (stream, tag).hash(&mut hasher);
-    hasher.finish()
+    (stream, key).hash(&mut hasher);
+    Some(hasher.finish())
 }
 
 impl Handler for Feed<'_> {
@@ -284,5 +311,69 @@ impl Handler for Feed<'_> {
         let place = Place { file: Arc::clone(&self.file), line: number };
         self.report(ProblemKind::Limit, &place, "the line is too long to be read".to_owned());
         (self.drain)(self.assembler)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    /// Feeds `lines`; returns the problems, and how much was kept of lines that are not whole when
+    /// that was most.
+    fn fed(lines: impl Iterator<Item = String>) -> (Vec<Problem>, usize) {
+        let mut assembler = Assembler::new(16);
+        let mut problems = Vec::new();
+        let mut most = 0;
+        let mut drain = |assembler: &mut Assembler| {
+            problems.append(&mut assembler.problems);
+            Ok(())
+        };
+        let mut feed = Feed::new("log".into(), &mut assembler, &mut drain);
+        for (number, line) in (1..).zip(lines) {
+            feed.line(number, line.as_bytes()).unwrap();
+            most = most.max(feed.waiting());
+        }
+        feed.finish().unwrap();
+        (problems, most)
+    }
+
+    fn limits(problems: &[Problem]) -> Vec<u64> {
+        let of_limit = problems.iter().filter(|problem| problem.kind() == ProblemKind::Limit);
+        let told = of_limit.filter(|problem| problem.to_string().contains("more than 64 MiB wait"));
+        told.map(Problem::line).collect()
+    }
+
+    #[test]
+    fn parts_of_lines_are_kept_to_a_limit_for_all_streams_together() {
+        // 1. Six streams write up to 12 MiB of a line, in parts of a MiB, one after the other.
+        // 2. With the fifth part of the sixth it is more than 64 MiB: its line is taken as it is.
+        let part = "x".repeat(MIB);
+        let line = |number| {
+            let stream = number / 12;
+            format!(r#"{{"log":"{part}","stream":"s{stream}","logtag":"P"}}"#)
+        };
+        let (problems, most) = fed((0..68).map(line));
+        assert_eq!(limits(&problems), [61], "{problems:?}");
+        assert_eq!(most, MAX_WAITING);
+        let cut = problems.iter().filter(|problem| problem.kind() == ProblemKind::Truncated);
+        assert_eq!(cut.count(), 6, "{problems:?}");
+    }
+
+    #[test]
+    fn values_that_go_on_are_kept_to_a_limit_for_all_streams_together() {
+        // 1. Each of 80 streams is within a value of half a MiB.
+        // 2. Each goes on with as much, but its end does not come.
+        let half = "x".repeat(MIB / 2 - 100);
+        let line = |number| match number / 80 {
+            0 => format!(r#"{{"log":"Trace[{number}]: \"x\" k:{half}\n","stream":"{number}"}}"#),
+            _ => format!(r#"{{"log":"{half}\n","stream":"{}"}}"#, number - 80),
+        };
+        let (problems, most) = fed((0..160).map(line));
+        assert!(most <= MAX_WAITING && most > MAX_WAITING - MIB, "{most}");
+        assert!(!limits(&problems).is_empty());
+        // Each is told of once.
+        assert_eq!(problems.len(), 80);
     }
 }

@@ -58,6 +58,7 @@
 //! ```
 
 mod block;
+mod encoding;
 mod feed;
 mod ids;
 mod json;
@@ -72,6 +73,7 @@ mod rebuild;
 mod recent;
 mod scan;
 mod shape;
+mod source;
 mod start;
 mod summary;
 mod text;

@@ -2,11 +2,12 @@
 //!
 //! Most lines of a log are not looked at: a search for `Trace` skips them, a buffer at a time.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read};
 
-use flate2::bufread::MultiGzDecoder;
-use memchr::memmem::{self, Finder};
+use memchr::memmem::Finder;
 use memchr::{memchr, memchr_iter, memrchr};
+
+use super::encoding;
 
 /// How much is read and searched at once.
 const BUFFER: usize = 1 << 20;
@@ -14,10 +15,10 @@ const BUFFER: usize = 1 << 20;
 const MAX_LINE: usize = 16 << 20;
 
 const WORD: &[u8] = b"Trace";
-/// The same where journald writes a text as a list of its bytes: of any version, with blanks or not.
+/// The key under which journald has the text, which may be written as a list of its bytes.
+const KEY: &[u8] = b"MESSAGE";
+/// The word in such a list: of any version, with blanks or not.
 const WORD_AS_BYTES: [&[u8]; 2] = [b"84,114,97,99,101,", b"84, 114, 97, 99, 101,"];
-/// What journald's JSON has on its first line, as on all.
-const JOURNALD: &[u8] = b"\"__REALTIME_TIMESTAMP\"";
 
 /// Who looks at lines.
 pub(super) trait Handler {
@@ -38,22 +39,15 @@ pub(super) enum Stopped {
     Handler(io::Error),
 }
 
-/// Reads all of `input`, unpacked if it is gzip. Returns how many bytes of text that was.
+/// Reads all of `input`, unpacked and as UTF-8. Returns how many bytes of text that was.
 pub(super) fn scan(input: &mut dyn Read, handler: &mut dyn Handler) -> Result<u64, Stopped> {
-    let mut input = BufReader::with_capacity(64 << 10, input);
-    let magic = match input.fill_buf() {
-        Ok(start) => start.starts_with(&[0x1f, 0x8b]),
-        Err(error) => return Err(Stopped::Read { line: 0, bytes: 0, error }),
-    };
-    let finders = vec![Finder::new(WORD)];
-    let mut scanner = Scanner { finders, is_first: true, line: 1, handler };
-    if magic { scanner.run(&mut MultiGzDecoder::new(input)) } else { scanner.run(&mut input) }
+    let text = encoding::utf8(input);
+    let mut text = text.map_err(|error| Stopped::Read { line: 0, bytes: 0, error })?;
+    Scanner { words: Words::new(), line: 1, handler }.run(&mut *text)
 }
 
 struct Scanner<'a> {
-    /// Mostly one: each takes its time.
-    finders: Vec<Finder<'static>>,
-    is_first: bool,
+    words: Words,
     /// The number of the next line.
     line: u64,
     handler: &'a mut dyn Handler,
@@ -119,23 +113,19 @@ impl Scanner<'_> {
 
     /// Finds the lines that matter among whole lines.
     fn search(&mut self, lines: &[u8]) -> io::Result<()> {
-        if std::mem::take(&mut self.is_first) {
-            let first = &lines[..memchr(b'\n', lines).unwrap_or(lines.len())];
-            if memmem::find(first, JOURNALD).is_some() {
-                self.finders.extend(WORD_AS_BYTES.map(Finder::new));
-            }
-        }
         let mut at = 0;
-        // Where each finder finds something next, so that none looks twice at the same text.
-        let mut next = vec![0; self.finders.len()];
+        // Where each form comes next, so that nothing is looked at twice for the same.
+        let (mut word, mut list) = (0, 0);
         while at < lines.len() {
             if !self.handler.wants_next_line() {
-                for (finder, next) in self.finders.iter().zip(&mut next) {
-                    if *next <= at {
-                        *next = find(finder, &lines[at..]).map_or(lines.len(), |found| at + found);
-                    }
+                let rest = &lines[at..];
+                if word <= at {
+                    word = self.words.find_text(rest).map_or(lines.len(), |found| at + found);
                 }
-                let found = next.iter().copied().min().unwrap_or(lines.len());
+                if list <= at {
+                    list = self.words.find_list(rest).map_or(lines.len(), |found| at + found);
+                }
+                let found = word.min(list);
                 if found == lines.len() {
                     self.line += memchr_iter(b'\n', &lines[at..]).count() as u64;
                     break;
@@ -154,15 +144,44 @@ impl Scanner<'_> {
     }
 }
 
-/// Where `Trace[` or `Trace "` is, the quote escaped or not, or what may be that as bytes.
-fn find(finder: &Finder<'_>, text: &[u8]) -> Option<usize> {
-    finder.find_iter(text).find(|at| {
-        let rest = &text[at + finder.needle().len()..];
-        finder.needle() != WORD
-            || rest.starts_with(b"[")
-            || rest.starts_with(b" \"")
-            || rest.starts_with(b" \\\"")
-    })
+/// What is looked for.
+struct Words {
+    word: Finder<'static>,
+    key: Finder<'static>,
+    word_as_bytes: [Finder<'static>; 2],
+}
+
+impl Words {
+    fn new() -> Self {
+        Self {
+            word: Finder::new(WORD),
+            key: Finder::new(KEY),
+            word_as_bytes: WORD_AS_BYTES.map(Finder::new),
+        }
+    }
+
+    /// Where `Trace[` or `Trace "` is, the quote escaped however often or not.
+    fn find_text(&self, text: &[u8]) -> Option<usize> {
+        self.word.find_iter(text).find(|at| {
+            let rest = &text[at + WORD.len()..];
+            [b"[".as_slice(), b" \"", b" \\"].iter().any(|next| rest.starts_with(next))
+        })
+    }
+
+    /// Where journald's key is, with a list of bytes that may be the same.
+    fn find_list(&self, text: &[u8]) -> Option<usize> {
+        // Quotes, which may be escaped, a colon and blanks are no more than this.
+        const BETWEEN: usize = 16;
+        self.key.find_iter(text).find(|at| {
+            let rest = &text[at + KEY.len()..];
+            let mut after = rest.iter().take(BETWEEN);
+            let next = after.find(|byte| !matches!(byte, b'"' | b'\\' | b':' | b' '));
+            next == Some(&b'[') && {
+                let line = &rest[..memchr(b'\n', rest).unwrap_or(rest.len())];
+                self.word_as_bytes.iter().any(|word| word.find(line).is_some())
+            }
+        })
+    }
 }
 
 #[cfg(test)]
@@ -211,23 +230,33 @@ mod tests {
 
     #[test]
     fn only_lines_that_matter_are_seen() {
-        let input = b"a\nTraceback\n Trace[1]: x\n\nTrace \"y\"\nb Trace \\\"z\nTrace two\nTrace[";
-        let expected =
-            [(3, " Trace[1]: x"), (5, "Trace \"y\""), (6, "b Trace \\\"z"), (8, "Trace[")];
+        let input = b"a\nTraceback\n Trace[1]: x\n\nTrace \"y\"\nb Trace \\\"z\nTrace two\n\
+            Trace \\\\\\\"z\nTrace[";
+        let expected = [
+            (3, " Trace[1]: x"),
+            (5, "Trace \"y\""),
+            (6, "b Trace \\\"z"),
+            (8, "Trace \\\\\\\"z"),
+            (9, "Trace["),
+        ];
         assert_eq!(seen(input), expect(&expected));
         assert_eq!(seen(b""), []);
     }
 
     #[test]
-    fn texts_as_bytes_are_seen_in_journalds_json() {
-        let journald = "{\"__REALTIME_TIMESTAMP\":\"1\"}";
-        let lines =
-            "{\"MESSAGE\":[84,114,97,99,101,91,49]}\nx\n[ 84, 114, 97, 99, 101, 91 ]\nTrace[";
-        let input = format!("{journald}\n{lines}");
-        let found = seen(input.as_bytes()).into_iter().map(|(number, _)| number);
-        assert_eq!(found.collect::<Vec<_>>(), [2, 4, 5]);
-        // Elsewhere these are numbers.
-        assert_eq!(seen(lines.as_bytes()), expect(&[(4, "Trace[")]));
+    fn texts_as_bytes_are_seen_wherever_journald_writes_them() {
+        let lines = r#"-- Logs begin at Mon 2025-03-10 --
+{"MESSAGE":[84,114,97,99,101,91,49]}
+{"MESSAGE":[84,114,97,99,102]}
+{ "MESSAGE" : [ 84, 114, 97, 99, 101, 91 ] }
+{"log":"{\"MESSAGE\":[84,114,97,99,101,91]}"}
+{"MESSAGE_ID":"84,114,97,99,101,91"}
+{"MESSAGE":"[84,114,97,99,101,91]","x":[84,114,97,99,101,91]}
+[84,114,97,99,101,91]
+Trace["#;
+        let found = seen(lines.as_bytes()).into_iter().map(|(number, _)| number);
+        // The last but two is a text that looks like a list, which costs no more than a look.
+        assert_eq!(found.collect::<Vec<_>>(), [2, 4, 5, 7, 9]);
     }
 
     #[test]

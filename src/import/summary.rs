@@ -31,7 +31,7 @@ pub struct SlowOperation {
 }
 
 impl Summary {
-    /// How many bytes of text were read, after unpacking.
+    /// How many bytes of text were read, unpacked and as UTF-8.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::json::json;
+use super::source::Stream;
 use super::text::Nanos;
 use super::time;
 
@@ -15,7 +16,7 @@ pub(super) struct Record<'a> {
     /// When the wrapping says that it was logged.
     pub(super) at: Option<Nanos>,
     /// Tells apart what wrote to the same file: processes, standard output and error.
-    pub(super) stream: u64,
+    pub(super) stream: Stream,
     /// The runtime has split a long line; the next record of the stream continues it.
     pub(super) is_partial: bool,
     /// It looks like JSON and is not.
@@ -29,10 +30,11 @@ const MAX_WRAPPINGS: usize = 4;
 
 pub(super) fn unwrap(line: &str) -> Record<'_> {
     let mut stream = DefaultHasher::new();
+    let mut is_known = false;
     let mut record = Record {
         text: Cow::Borrowed(line.strip_suffix('\r').unwrap_or(line)),
         at: None,
-        stream: 0,
+        stream: None,
         is_partial: false,
         is_broken: false,
         others: Vec::new(),
@@ -48,6 +50,7 @@ pub(super) fn unwrap(line: &str) -> Record<'_> {
         record.is_broken |= layer.is_broken;
         if !layer.source.is_empty() {
             layer.source.hash(&mut stream);
+            is_known = true;
         }
         record.text = layer.text;
         record.others.extend(layer.others);
@@ -56,7 +59,7 @@ pub(super) fn unwrap(line: &str) -> Record<'_> {
             break;
         }
     }
-    record.stream = stream.finish();
+    record.stream = is_known.then(|| stream.finish());
     record
 }
 
@@ -195,6 +198,8 @@ mod tests {
     fn streams_are_told_apart() {
         let stream = |line| unwrap(line).stream;
         let apiserver = stream("Mar 22 23:02:24 node k3s[1]: x");
+        assert!(apiserver.is_some());
+        assert_eq!(stream("2021-03-22T23:02:24Z x"), None);
         assert_eq!(apiserver, stream("Mar 22 23:02:25 node k3s[1]: y"));
         assert_ne!(apiserver, stream("Mar 22 23:02:24 node k3s[2]: x"));
         assert_ne!(

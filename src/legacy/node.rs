@@ -256,14 +256,20 @@ impl Text {
 impl Root {
     fn print(&self, location: &Location<'_>) {
         let log = self.log.get();
-        let style = log.style();
-        if !style.prints() {
-            return;
+        let mut style = log.style();
+        let is_written = style.prints();
+        if !is_written {
+            if !log.keeps_unsampled() {
+                return;
+            }
+            style = style.that_prints();
         }
         let Some(snapshot) = self.record.snapshot() else { return };
         let tree = snapshot.tree();
         tree.print(&style, block_number, |block| {
-            log.write(&block.text, location);
+            if is_written {
+                log.write(&block.text, location);
+            }
             if log.keeps_unsampled()
                 && let Some((_, span_id)) = block.node.ids
                 && let Some(span) = snapshot.unsampled(span_id)

@@ -91,6 +91,9 @@ impl fmt::Debug for Fields<'_> {
     }
 }
 
+/// Below it nothing is printed.
+const LEAST_VERBOSITY: u8 = 2;
+
 /// How a tree is printed.
 #[derive(Clone, Debug)]
 pub(crate) struct Style {
@@ -106,7 +109,12 @@ pub(crate) struct Style {
 impl Style {
     /// Whether anything is ever printed.
     pub(crate) fn prints(&self) -> bool {
-        self.verbosity >= 2
+        self.verbosity >= LEAST_VERBOSITY
+    }
+
+    /// The same at a verbosity at which what is slow is printed.
+    pub(super) fn that_prints(self) -> Self {
+        Self { verbosity: self.verbosity.max(LEAST_VERBOSITY), ..self }
     }
 }
 

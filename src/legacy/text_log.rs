@@ -206,6 +206,12 @@ impl TextLog {
             }
     }
 
+    /// Whether what a text is made from has to be recorded for an operation with a span or without:
+    /// for the text, or for the spans that may be made from it.
+    pub(super) fn is_recorded(&self, has_span: bool) -> bool {
+        self.is_wanted() || (has_span && self.keeps_unsampled())
+    }
+
     pub(super) fn is_exact(&self) -> bool {
         self.0.is_exact
     }

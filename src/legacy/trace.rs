@@ -284,8 +284,8 @@ impl Trace {
         parent: SpanParent,
     ) -> Self {
         let start = clock::now();
-        let has_text = log.get().is_wanted();
         let span = parent.span(&name);
+        let has_text = log.get().is_recorded(span.is_some());
         if !has_text && span.is_none() {
             return Self::owner(Handle::Off, start);
         }

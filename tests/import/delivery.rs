@@ -179,6 +179,101 @@ fn a_span_that_is_too_large_takes_no_others_with_it() {
     assert!(ran.stderr.contains(message), "{}", ran.stderr);
 }
 
+/// A block whose root has a step for each of this many values of 400 bytes.
+fn large_block(steps: usize) -> String {
+    let mut text =
+        String::from("Trace[9000]: \"large\" (10-Mar-2025 11:12:14.000) (total time: 5ms):\n");
+    let value = "x".repeat(400);
+    for _ in 0..steps {
+        text.push_str(&format!("Trace[9000]: ---\"step\" value:{value} 0ms (11:12:14.000)\n"));
+    }
+    text.push_str("Trace[9000]: [5ms] [5ms] END\n");
+    text
+}
+
+#[test]
+fn a_span_over_a_collectors_limit_is_told_of_and_does_not_stop_the_import() {
+    // 1. A span of more than 4 MiB goes alone. A collector built on tonic answers with
+    //    OUT_OF_RANGE, which the specification has senders try again.
+    // 2. That would never end well, and what comes after it would not be sent.
+    let receiver = OtlpReceiver::grpc();
+    let text = [blocks(100), large_block(12_000), blocks(200)].concat();
+    let ran = import_from(&["--endpoint", receiver.endpoint(), "-"], text.as_bytes());
+    assert_eq!((ran.code, receiver.counts().spans_accepted), (1, 400), "{}", ran.stderr);
+    let told = "-:301: the collector refuses this block's span \"large\", which has ";
+    assert!(ran.stderr.contains(told), "{}", ran.stderr);
+    let rejected = "the collector rejected 1 of 401 spans: OutOfRange: ";
+    assert!(ran.stderr.contains(rejected), "{}", ran.stderr);
+    assert!(ran.stderr.contains(" (first of -:301)\n"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_batch_over_a_collectors_limit_is_halved_until_it_fits() {
+    for (receiver, protocol) in
+        [(OtlpReceiver::grpc(), "grpc"), (OtlpReceiver::http(), "http/protobuf")]
+    {
+        receiver.set_behaviour(Behaviour::RefuseOver(10_000, Refusal::too_large()));
+        let args = ["--endpoint", receiver.endpoint(), "--protocol", protocol, "-"];
+        let ran = import_from(&args, blocks(500).as_bytes());
+        let counts = receiver.counts();
+        assert_eq!((ran.code, counts.spans_accepted), (0, 1_000), "{protocol}: {}", ran.stderr);
+        assert!(counts.refused > 2, "{protocol}: {counts:?}");
+
+        // In the midst of others there is one that is too large by itself.
+        let text = [blocks(50), large_block(250), blocks(100)].concat();
+        let ran = import_from(&args, text.as_bytes());
+        let accepted = receiver.counts().spans_accepted - counts.spans_accepted;
+        assert_eq!((ran.code, accepted), (1, 200), "{protocol}: {}", ran.stderr);
+        let told = "-:151: the collector refuses this block's span \"large\"";
+        assert_eq!(ran.stderr.matches(told).count(), 1, "{protocol}: {}", ran.stderr);
+        assert!(ran.stderr.contains("rejected 1 of 201 spans"), "{protocol}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_quota_is_not_taken_for_a_limit_on_size() {
+    // 1. The collector answers every request as it would one that is too large.
+    // 2. Small spans are refused, too: from then on batches are not cut to pieces in vain.
+    let receiver = OtlpReceiver::grpc();
+    receiver.set_behaviour(Behaviour::Refuse(Refusal::throttled()));
+    let ran = import_from(&["--endpoint", receiver.endpoint(), "-"], blocks(2_000).as_bytes());
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("rejected 4000 of 4000 spans"), "{}", ran.stderr);
+    // Nine halvings, two small spans and the rest of the first of eight batches.
+    assert_eq!(receiver.counts().refused, 9 + 2 + 1 + 7);
+}
+
+#[test]
+fn a_collector_that_lets_nobody_in_gets_one_request() {
+    for refusal in [Refusal::unauthenticated(), Refusal::forbidden()] {
+        for (receiver, protocol) in
+            [(OtlpReceiver::grpc(), "grpc"), (OtlpReceiver::http(), "http/protobuf")]
+        {
+            receiver.set_behaviour(Behaviour::Refuse(refusal.clone()));
+            let args = ["--endpoint", receiver.endpoint(), "--protocol", protocol, "-"];
+            let ran = import_from(&args, blocks(2_000).as_bytes());
+            let case = format!("{protocol}, {refusal:?}: {}", ran.stderr);
+            assert_eq!((ran.code, receiver.counts().requests), (1, 1), "{case}");
+            let message = "512 spans could not be delivered, after 0 that were: ";
+            assert!(ran.stderr.contains(message), "{case}");
+            let advice = " (from -:1 on). Any other request would be answered like this: ";
+            assert!(ran.stderr.contains(advice), "{case}");
+            assert!(ran.stderr.contains("; the import has stopped\n"), "{case}");
+        }
+    }
+}
+
+#[test]
+fn an_address_where_there_is_no_collector_gets_one_request() {
+    let receiver = OtlpReceiver::http();
+    let endpoint = format!("{}/elsewhere", receiver.endpoint());
+    let args = ["--endpoint", &endpoint, "--protocol", "http/protobuf", "-"];
+    let ran = import_from(&args, blocks(2_000).as_bytes());
+    assert_eq!((ran.code, receiver.counts().requests), (1, 1), "{}", ran.stderr);
+    assert!(ran.stderr.contains("HTTP status 404"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("see to the address"), "{}", ran.stderr);
+}
+
 #[test]
 fn a_delay_that_a_collector_asks_for_is_kept_unless_it_is_long() {
     let receiver = OtlpReceiver::http();

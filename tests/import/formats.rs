@@ -224,10 +224,54 @@ fn messages_that_journald_writes_as_bytes() {
             let list = format!("[{}]", bytes.join(separator));
             text += &format!("{}\n", record.to_string().replace("\"bytes\"", &list));
         }
-        let ran = import_from(&["-t", "tree", "--strict", "-"], text.as_bytes());
+        // Also where the first line is none of its JSON.
+        for head in ["", "-- Logs begin at Mon 2025-03-10 10:00:00 UTC --\n"] {
+            let text = format!("{head}{text}");
+            let ran = import_from(&["-t", "tree", "--strict", "-"], text.as_bytes());
+            assert_eq!(ran.code, 0, "{}", ran.stderr);
+            let expected = UPDATE.trim_start().replace("/leases/a", r"/leases/\u{7}");
+            assert_eq!(without_place(&ran.stdout), expected, "{separator:?} {head}");
+        }
+    }
+}
+
+#[test]
+fn logs_in_utf_16_with_a_mark_and_without() {
+    let text = std::fs::read_to_string(log("klog-2025.log")).unwrap();
+    let expected = without_place(&import(&["-t", "tree", &log("klog-2025.log")]).stdout);
+    assert!(expected.contains("Transaction prepared"), "{expected}");
+    for (mark, to_bytes) in [
+        ("\u{feff}", u16::to_le_bytes as fn(u16) -> [u8; 2]),
+        ("\u{feff}", u16::to_be_bytes),
+        ("", u16::to_le_bytes),
+        ("", u16::to_be_bytes),
+    ] {
+        let text = format!("{mark}{}", text.replace('\n', "\r\n"));
+        let bytes: Vec<u8> = text.encode_utf16().flat_map(to_bytes).collect();
+        let ran = import_from(&["-t", "tree", "--strict", "-"], &bytes);
         assert_eq!(ran.code, 0, "{}", ran.stderr);
-        let expected = UPDATE.trim_start().replace("/leases/a", r"/leases/\u{7}");
         assert_eq!(without_place(&ran.stdout), expected);
+    }
+    let ran = import_from(&["-t", "tree", "-"], format!("\u{feff}{text}").as_bytes());
+    assert_eq!(without_place(&ran.stdout), expected);
+    assert!(!ran.stderr.contains("problems:"), "{}", ran.stderr);
+}
+
+#[test]
+fn the_oldest_escaped_twice() {
+    // JSON within a runtime's JSON, where quotes are `\\\"`, or a third time.
+    let block = "I0331 10:42:39.146136    1503 trace.go:57] Trace \"List\" \
+                 (started 2016-03-31 10:42:16.722518049 +0200 CEST):\n\
+                 [106.589354ms] [106.589354ms] About to list directory\n\
+                 [22.423590718s] [1.902\u{b5}s] END\n";
+    let mut text = block.to_owned();
+    for times in 1..=3 {
+        text = serde_json::json!({ "msg": text }).to_string();
+        let ran = import_from(&["-t", "tree", "--strict", "-"], format!("{text}\n").as_bytes());
+        assert_eq!(ran.code, 0, "{times}: {}", ran.stderr);
+        let expected = "2016-03-31T08:42:16.722Z List 22.424s";
+        assert!(ran.stdout.starts_with(expected), "{times}: {:?} {}", ran.stdout, ran.stderr);
+        assert!(ran.stdout.contains("About to list directory"), "{times}: {}", ran.stdout);
     }
 }
 

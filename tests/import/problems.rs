@@ -108,6 +108,71 @@ fn too_many_unfinished_blocks_are_told_of_and_still_imported() {
 }
 
 #[test]
+fn a_block_that_is_given_up_is_told_of_once() {
+    // 1. Of the first the beginning is missing; the second is never finished.
+    // 2. Both are given up as there is room for one.
+    let first =
+        |number| format!("Trace[{number}]: \"x\" (10-Mar-2025 11:12:14.000) (total time: 5ms):\n");
+    let text = format!(
+        "Trace[1]: ---\"step\" 5ms (11:12:14.005)\n{}{}Trace[3]: [5ms] [5ms] END\n",
+        first(2),
+        first(3)
+    );
+    let ran =
+        import_from(&["-t", "tree", "--max-open-blocks", "1", "--strict", "-"], text.as_bytes());
+    assert_eq!((ran.code, reported(&ran)), (3, vec![1, 2]), "{}", ran.stderr);
+    let expected = "blocks without a first line (1), blocks given up for want of room (1)";
+    assert!(ran.stderr.contains(expected), "{}", ran.stderr);
+    assert!(ran.stderr.contains("not waited for since more than 1 blocks"), "{}", ran.stderr);
+    assert_eq!(ran.stdout.matches("incomplete").count(), 1, "{}", ran.stdout);
+}
+
+#[test]
+fn a_block_without_its_beginning_joins_none_of_another_stream() {
+    // 1. Two replicas that seed nothing use the same number.
+    // 2. The log begins within a block of one, and the other begins one before that is over.
+    for (one, other) in [
+        ("2025-03-10T10:12:15.4215Z stdout F ", "2025-03-10T10:12:15.4215Z stderr F "),
+        ("Mar 10 10:12:15 node k3s[7]: ", "Mar 10 10:12:15 node k3s[8]: "),
+        ("[pod/a-x1] ", "[pod/b-y2] "),
+    ] {
+        let text = format!(
+            "{one}Trace[5]: \"x\" (10-Mar-2025 11:12:14.000) (total time: 9ms):\n\
+             {other}Trace[5]: ---\"not of x\" 5ms (11:12:14.005)\n\
+             {one}Trace[5]: ---\"of x\" 9ms (11:12:14.009)\n\
+             {other}Trace[5]: [5ms] [5ms] END\n\
+             {one}Trace[5]: [9ms] [9ms] END\n"
+        );
+        let ran = import_from(&["-t", "tree", "--strict", "-"], text.as_bytes());
+        assert_eq!((ran.code, reported(&ran)), (3, vec![2]), "{one}: {}", ran.stderr);
+        assert!(ran.stderr.contains("2 of its lines are left out"), "{one}: {}", ran.stderr);
+        assert!(
+            ran.stdout.contains("* +9ms of x") && !ran.stdout.contains("not"),
+            "{one}: {}",
+            ran.stdout
+        );
+    }
+    // Nor over the edge of a file, when everything is read.
+    let dir = std::env::temp_dir().join(format!("spanbridge-edge-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let (a, b) = (dir.join("a.log"), dir.join("b.log"));
+    let first = "\"x\" (10-Mar-2025 11:12:14.000) (total time: 9ms):";
+    std::fs::write(&a, format!("[pod/a-x1] Trace[5]: {first}\n")).unwrap();
+    std::fs::write(&b, "[pod/b-y2] Trace[5]: [5ms] [5ms] END\n").unwrap();
+    let ran = import(&["-t", "tree", b.to_str().unwrap(), a.to_str().unwrap()]);
+    std::fs::remove_dir_all(&dir).unwrap();
+    let expected = "blocks without a first line (1), blocks cut off (1)";
+    assert!(ran.stderr.contains(expected), "{}", ran.stderr);
+}
+
+#[test]
+fn an_encoding_that_is_not_read_is_told_of() {
+    let ran = import_from(&["-t", "tree", "-"], b"\xff\xfe\0\0T\0\0\0r\0\0\0");
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("-: cannot be read: it is in UTF-32"), "{}", ran.stderr);
+}
+
+#[test]
 fn a_value_that_goes_on_for_too_long_is_told_of() {
     let line = "x".repeat(400_000);
     let text = format!(

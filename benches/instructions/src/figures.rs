@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use crate::shared::callgrind::Count;
-use crate::shared::work::Work;
 
 /// Growth by more than this fails.
 const TOLERATED: f64 = 0.05;
@@ -29,9 +28,9 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    pub(crate) fn new(work: Work, stack: &str, count: Count) -> Self {
+    pub(crate) fn new(work: &str, stack: &str, count: Count) -> Self {
         Self {
-            work: work.name().to_owned(),
+            work: work.to_owned(),
             stack: stack.to_owned(),
             instructions: count.instructions.round(),
             // Hundredths; and no minus before a zero.

@@ -1,9 +1,11 @@
-//! Counts the instructions and heap allocations of the hot path under valgrind.
+//! Counts the instructions and heap allocations of the hot path, and of the timings beside it, under
+//! valgrind.
 //!
 //! `spanbridge-instructions check FILE` compares with the figures in FILE and fails where one grew;
 //! `update FILE` writes them. Run by `.ci/instructions`, which sees to valgrind.
 
 mod figures;
+mod legacy;
 #[path = "../../shared/mod.rs"]
 mod shared;
 
@@ -19,7 +21,7 @@ const STACKS: &[Stack] =
     &[ours::REGISTRY, ours::SAMPLED, ours::UNSAMPLED, ours::NO_LAYER, ours::OFF];
 
 fn main() -> ExitCode {
-    if callgrind::run_if_counted(STACKS) {
+    if legacy::run_if_counted() || callgrind::run_if_counted(STACKS) {
         return ExitCode::SUCCESS;
     }
     let args: Vec<_> = env::args().skip(1).collect();
@@ -102,8 +104,12 @@ fn count() -> Result<Figures, String> {
         for stack in STACKS {
             let count = callgrind::count(stack.name, work, &file)
                 .map_err(|error| format!("{}, {}: {error}", work.name(), stack.name))?;
-            rows.extend(count.map(|count| Row::new(work, stack.name, count)));
+            rows.extend(count.map(|count| Row::new(work.name(), stack.name, count)));
         }
+    }
+    for case in &legacy::CASES {
+        let count = case.count(&file).map_err(|error| format!("{}: {error}", case.work))?;
+        rows.extend(count.map(|count| Row::new(case.work, case.stack, count)));
     }
     Ok(Figures { rustc: rustc()?, rows })
 }

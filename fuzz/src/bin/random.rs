@@ -1,7 +1,7 @@
-//! Runs every target on random variations of its first input: for machines without cargo-fuzz.
+//! Runs every target, or one, on random variations of its inputs: for machines without cargo-fuzz.
 //!
 //! ```text
-//! cargo run --release --manifest-path fuzz/Cargo.toml --bin random -- [RUNS] [SEED]
+//! cargo run --release --manifest-path fuzz/Cargo.toml --bin random -- [RUNS] [SEED] [TARGET]
 //! ```
 //!
 //! You should see a line for each target. What makes one fail is printed as bytes.
@@ -17,6 +17,22 @@ const PIECES: [&str; 24] = [
     "&", "?", "/", "00", "for=", "sig=", "\u{fc}",
 ];
 
+/// Pieces that logs are made of.
+const PIECES_OF_LOGS: [&str; 12] = [
+    "Trace[1]: ",
+    "Trace[2]: \"x\" (10-Mar-2025 11:12:14.863) (total time: 5ms):\n",
+    "Trace[1]: [5ms] [5ms] END\n",
+    "Trace \"x\" (started 2016-03-31 10:42:39.1 +0200 CEST):\n",
+    "---\"x\" 5ms (11:12:14.868)\n",
+    "[\"x\" 5ms (11:12:14.863)\n",
+    "[5ms] [5ms] x\n",
+    "2025-03-10T10:12:15Z stderr P ",
+    "2025-03-10T10:12:15Z stderr F ",
+    "Mar 10 10:12:15 node k3s[7]: ",
+    "{\"log\":\"",
+    "\",\"stream\":\"stderr\",\"logtag\":\"P\"}\n",
+];
+
 /// Xorshift: good enough to vary input, and the same everywhere.
 struct Random(u64);
 
@@ -30,7 +46,7 @@ impl Random {
 
     fn vary(&mut self, data: &mut Vec<u8>) {
         let at = self.below(data.len() + 1);
-        match self.below(6) {
+        match self.below(7) {
             0 => data.insert(at, self.below(256) as u8),
             1 => drop(data.drain(at..(at + self.below(8)).min(data.len()))),
             2 => {
@@ -44,6 +60,10 @@ impl Random {
                 let to = self.below(data.len() + 1);
                 data.splice(to..to, copy);
             }
+            4 => {
+                let piece = PIECES_OF_LOGS[self.below(PIECES_OF_LOGS.len())];
+                data.splice(at..at, piece.bytes());
+            }
             _ => {
                 let piece = PIECES[self.below(PIECES.len())];
                 data.splice(at..at, piece.bytes());
@@ -55,14 +75,24 @@ impl Random {
 }
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1).map(|text| text.parse::<u64>());
-    let (Ok(runs), Ok(seed)) =
-        (arguments.next().unwrap_or(Ok(100_000)), arguments.next().unwrap_or(Ok(1)))
-    else {
+    let mut arguments = std::env::args().skip(1);
+    let mut number = |default| arguments.next().map_or(Ok(default), |text| text.parse::<u64>());
+    let (Ok(runs), Ok(seed)) = (number(100_000), number(1)) else {
         eprintln!("random: RUNS and SEED have to be whole numbers");
         return ExitCode::FAILURE;
     };
+    let only = arguments.next();
+    if let Some(only) = &only
+        && !TARGETS.iter().any(|(name, ..)| name == only)
+    {
+        let names: Vec<_> = TARGETS.iter().map(|(name, ..)| *name).collect();
+        eprintln!("random: no target {only}; there are {}", names.join(", "));
+        return ExitCode::FAILURE;
+    }
     for (name, target, inputs) in TARGETS {
+        if only.as_deref().is_some_and(|only| only != name) {
+            continue;
+        }
         let mut random = Random(seed.max(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let mut data = Vec::new();
         for run in 0..runs {

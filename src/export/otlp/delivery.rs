@@ -30,6 +30,17 @@ impl Delivered {
 pub(crate) struct Failure {
     pub(crate) problem: String,
     pub(crate) retry: Retry,
+    pub(crate) cause: Cause,
+}
+
+/// What a failure is about, for who can do more than try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// Who sends, or where to: no other request would be answered otherwise.
+    Access,
+    Other,
+    /// That the request is too large, most likely.
+    Size,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

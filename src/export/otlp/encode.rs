@@ -112,6 +112,12 @@ impl EncodedSpans {
         true
     }
 
+    /// The bytes, and where each span ends in them.
+    #[cfg(feature = "cli")]
+    pub(super) fn into_parts(self) -> (Bytes, Vec<usize>) {
+        (self.bytes.into(), self.ends)
+    }
+
     /// Lends the bytes to a request, for as long as that is sent.
     pub(super) fn lend(&mut self) -> Bytes {
         std::mem::take(&mut self.bytes).into()

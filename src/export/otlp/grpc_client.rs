@@ -14,7 +14,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use super::delivery::{Delivered, Failure, KeptConnection, Retry, chain};
+use super::delivery::{Cause, Delivered, Failure, KeptConnection, Retry, chain};
 use super::request::Request;
 use super::response::ExportResponse;
 use super::{USER_AGENT, not_allowed, tls};
@@ -94,10 +94,10 @@ impl Grpc {
             }
             client.clone()
         };
-        client
-            .ready()
-            .await
-            .map_err(|error| Failure { problem: chain(&error), retry: self.connection.broke() })?;
+        client.ready().await.map_err(|error| {
+            let (problem, retry) = (chain(&error), self.connection.broke());
+            Failure { problem, retry, cause: Cause::Other }
+        })?;
         let mut request = tonic::Request::new(request);
         *request.metadata_mut() = self.metadata.clone();
         let response = client.unary(request, PathAndQuery::from_static(EXPORT), Raw).await;
@@ -202,13 +202,23 @@ fn failure(status: &Status) -> Failure {
         _ if std::error::Error::source(status).is_some() => Retry::Soon,
         _ => Retry::No,
     };
+    let cause = match (status.code(), retry) {
+        // Also what a server that speaks no gRPC says by HTTP status, as tonic translates it.
+        (
+            Code::Unauthenticated | Code::PermissionDenied | Code::NotFound | Code::Unimplemented,
+            _,
+        ) => Cause::Access,
+        // The first is tonic's word for it; the second that of others, if it is not about a quota.
+        (Code::OutOfRange, _) | (Code::ResourceExhausted, Retry::No) => Cause::Size,
+        _ => Cause::Other,
+    };
     let source = std::error::Error::source(status).map(chain);
     let message = match (status.message(), source) {
         (message, Some(source)) if source.contains(message) => source,
         (message, Some(source)) if !source.is_empty() => format!("{message}: {source}"),
         (message, _) => message.to_owned(),
     };
-    Failure { problem: format!("{:?}: {message}", status.code()), retry }
+    Failure { problem: format!("{:?}: {message}", status.code()), retry, cause }
 }
 
 /// Sends bytes that are a message already.

@@ -18,7 +18,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use prost::Message as _;
 
-use super::delivery::{Delivered, Failure, KeptConnection, Retry, chain};
+use super::delivery::{Cause, Delivered, Failure, KeptConnection, Retry, chain};
 use super::request::{Request, RequestBuf};
 use super::response::{ExportResponse, RpcStatus};
 use super::{USER_AGENT, not_allowed, tls};
@@ -90,11 +90,10 @@ impl Http {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
-        let response = self
-            .client
-            .request(request)
-            .await
-            .map_err(|error| Failure { problem: chain(&error), retry: self.connection.broke() })?;
+        let response = self.client.request(request).await.map_err(|error| {
+            let (problem, retry) = (chain(&error), self.connection.broke());
+            Failure { problem, retry, cause: Cause::Other }
+        })?;
         self.connection.answered();
         let (head, body) = response.into_parts();
         let body = Limited::new(body, MAX_RESPONSE).collect().await;
@@ -114,6 +113,7 @@ impl Http {
         ExportResponse::decode(body).map(Into::into).map_err(|error| Failure {
             problem: format!("the answer is not OTLP: {error}"),
             retry: Retry::No,
+            cause: Cause::Other,
         })
     }
 }
@@ -128,8 +128,15 @@ fn failure(status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Failure {
         _ => Retry::No,
     };
     let message = RpcStatus::decode(body.clone()).map(|status| status.message).unwrap_or_default();
+    let cause = match status.as_u16() {
+        300..=399 | 401 | 403..=405 | 407 | 415 | 501 => Cause::Access,
+        413 => Cause::Size,
+        // What becomes of a body over Go's limit in the OpenTelemetry Collector.
+        400 if message.contains("too large") => Cause::Size,
+        _ => Cause::Other,
+    };
     let separator = if message.is_empty() { "" } else { ": " };
-    Failure { problem: format!("HTTP status {status}{separator}{message}"), retry }
+    Failure { problem: format!("HTTP status {status}{separator}{message}"), retry, cause }
 }
 
 /// Seconds, or a date.

@@ -12,6 +12,8 @@ mod fields;
 mod grpc_client;
 #[cfg(feature = "otlp-http")]
 mod http_client;
+#[cfg(feature = "cli")]
+mod parts;
 mod request;
 mod response;
 #[cfg(all(test, feature = "otlp-grpc", feature = "otlp-http"))]
@@ -34,8 +36,10 @@ use opentelemetry_sdk::trace::SpanData;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use self::delivery::BackOff;
-pub(crate) use self::delivery::{Delivered, Failure, Retry};
+pub(crate) use self::delivery::{Cause, Delivered, Failure, Retry};
 pub(crate) use self::encode::{EncodedSpans, SpanEncoder};
+#[cfg(feature = "cli")]
+pub(crate) use self::parts::Parts;
 use self::request::{Envelope, Request};
 use crate::config::Protocol;
 use crate::config::settings::Settings;
@@ -154,7 +158,8 @@ impl OtlpExporter {
                 Ok(Err(failure)) => failure,
                 Err(_) => {
                     let problem = format!("no answer within {:?}", self.timeout);
-                    return Err(Failure { problem, retry: Retry::Soon });
+                    let (retry, cause) = (Retry::Soon, Cause::Other);
+                    return Err(Failure { problem, retry, cause });
                 }
             };
             let Some(pause) = back_off.pause(failure.retry) else { return Err(failure) };

@@ -57,6 +57,10 @@ impl TextLogBuilder {
     /// Whether a trace gets sampled spans after all if it was slow enough to be printed and its own
     /// span was not sampled. Not unless set.
     ///
+    /// That holds also where nobody wants the text: below verbosity 2, or if the event that it would
+    /// be is filtered out. Then nothing is printed, but traces with a span record what happens in
+    /// them as if it were.
+    ///
     /// They are in the same trace, below the span that was not sampled, and as it would have been:
     /// of the operation that is printed and all that is nested in it, with fields, steps and their
     /// times. The topmost carries the block in the attribute `slow_operation.text`. A parent-based

@@ -26,6 +26,8 @@ pub(crate) enum Behaviour {
     Refuse(Refusal),
     /// Answers this many requests with an error, and accepts the others.
     RefuseFirst(usize, Refusal),
+    /// Answers requests of more than so many bytes with an error, and accepts the others.
+    RefuseOver(usize, Refusal),
 }
 
 /// The error of [`Behaviour::Refuse`].
@@ -58,6 +60,16 @@ impl Refusal {
     /// `UNAUTHENTICATED` or 401.
     pub(crate) fn unauthenticated() -> Self {
         Self { code: Code::Unauthenticated, http_status: 401, retry_after: None }
+    }
+
+    /// `PERMISSION_DENIED` or 403.
+    pub(crate) fn forbidden() -> Self {
+        Self { code: Code::PermissionDenied, http_status: 403, retry_after: None }
+    }
+
+    /// `RESOURCE_EXHAUSTED`, as most gRPC servers say it, or 413.
+    pub(crate) fn too_large() -> Self {
+        Self { code: Code::ResourceExhausted, http_status: 413, retry_after: None }
     }
 
     /// Adds the delay that the client is asked to keep.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use hyper::HeaderMap;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message as _;
 use tokio::sync::watch;
 
 use super::behaviour::{Behaviour, Refusal};
@@ -89,6 +90,7 @@ impl Store {
     /// Treats one export request as the behaviour in force says. Dropping the future, as a server
     /// does when its client leaves, keeps nothing.
     pub(super) async fn receive(&self, request: ExportTraceServiceRequest) -> Answer {
+        let size = request.encoded_len();
         let spans = match span::flatten(request) {
             Ok(spans) => spans,
             Err(reason) => return self.malformed(reason),
@@ -97,7 +99,7 @@ impl Store {
             let mut state = self.lock();
             state.counts.requests += 1;
             state.counts.spans_offered += spans.len() as u64;
-            let verdict = state.behaviour.verdict();
+            let verdict = state.behaviour.verdict(size);
             if matches!(verdict, Verdict::Refuse(_)) {
                 state.counts.refused += 1;
             }
@@ -239,7 +241,8 @@ impl Store {
 }
 
 impl Behaviour {
-    fn verdict(&mut self) -> Verdict {
+    /// For a request of `size` bytes.
+    fn verdict(&mut self, size: usize) -> Verdict {
         match self {
             // Garbage is answered before a request is read; this one raced with the change.
             Self::Accept | Self::Garbage => Verdict::Keep { reject: 0, after: None },
@@ -256,6 +259,8 @@ impl Behaviour {
                 *left -= 1;
                 Verdict::Refuse(refusal.clone())
             }
+            Self::RefuseOver(limit, refusal) if size > *limit => Verdict::Refuse(refusal.clone()),
+            Self::RefuseOver(..) => Verdict::Keep { reject: 0, after: None },
             Self::Refuse(refusal) => Verdict::Refuse(refusal.clone()),
         }
     }
