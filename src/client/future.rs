@@ -79,7 +79,9 @@ where
         span.respond(&response);
         let is_watched = span.watches_body();
         let may_be_last = this.note.is_some() && this.attempt.resend_count > 0;
-        if !may_be_last {
+        if may_be_last {
+            span.hold();
+        } else {
             span.end_head();
         }
         if !is_watched && !may_be_last {

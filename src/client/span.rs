@@ -51,6 +51,10 @@ pub(super) struct ClientSpan {
     has_head: bool,
     /// Why the request has failed, as far as the response's head tells.
     failed: Option<Failure>,
+    /// Whether the response is a redirect of which it is not known whether it is followed.
+    is_held: bool,
+    /// What has become of the response's body, if that is through before it is known.
+    early_body: Option<(u64, Option<&'static str>)>,
     ended: bool,
     #[cfg(feature = "metrics")]
     measured: Option<ClientMeasurement>,
@@ -99,6 +103,8 @@ impl ClientSpan {
             started,
             has_head: false,
             failed: None,
+            is_held: false,
+            early_body: None,
             ended: false,
             #[cfg(feature = "metrics")]
             measured,
@@ -144,10 +150,20 @@ impl ClientSpan {
         self.settings.until_body_end
     }
 
+    /// Keeps the span open until one of [`end_head`](Self::end_head) and
+    /// [`end_redirects`](Self::end_redirects).
+    pub(super) fn hold(&mut self) {
+        self.is_held = true;
+    }
+
     /// Ends the span with the response's head, if it ends there.
     pub(super) fn end_head(&mut self) {
+        self.is_held = false;
         if !self.settings.until_body_end {
             self.end();
+        }
+        if let Some((received, error_type)) = self.early_body.take() {
+            self.end_body(received, error_type);
         }
     }
 
@@ -185,6 +201,10 @@ impl ClientSpan {
 
     /// Ends the span, if it has not, and records what has come of the response's body.
     pub(super) fn end_body(&mut self, received: u64, error_type: Option<&'static str>) {
+        if self.is_held {
+            self.early_body = Some((received, error_type));
+            return;
+        }
         if !self.ended {
             if self.settings.has_body_sizes() && interop::is_recording(&self.span) {
                 self.span.set_attribute("http.response.body.size", saturated(received));
