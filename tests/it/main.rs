@@ -18,6 +18,7 @@ mod meter;
 mod metrics;
 mod nested;
 mod propagation;
+mod propagators;
 mod reentrant;
 #[allow(dead_code, reason = "what the conformance tests look at too")]
 mod registry;
