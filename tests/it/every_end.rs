@@ -411,7 +411,7 @@ async fn each(end: End) {
 }
 
 macro_rules! ends {
-    ($($test:ident: $end:ident)*) => {
+    ($(fn $test:ident() => $end:ident;)*) => {
         $(#[actix_web::test]
         async fn $test() {
             each(End::$end).await;
@@ -420,19 +420,19 @@ macro_rules! ends {
 }
 
 ends! {
-    answer_is_an_end: Answered
-    client_that_closes_its_connection_has_left: ClientLeaves
-    client_that_leaves_within_the_body_has_left: ClientLeavesBody
-    end_of_server_sent_events_is_an_end: EventsEnd
-    error_of_inner_middleware_is_its_response: InnerError
-    failure_of_the_body_is_one: BodyFails
-    handshake_of_an_upgrade_is_an_end: Upgraded
-    panic_of_the_body_is_a_failure: BodyPanics
-    panic_of_the_handler_is_a_failure: HandlerPanics
-    reset_before_the_response_is_a_client_that_left: ClientResets
-    server_sent_events_can_be_left: EventsLeft
-    stop_of_the_server_before_the_response_is_told: ServerStops
-    stop_of_the_server_within_the_body_is_told: ServerStopsBody
+    fn answer_is_an_end() => Answered;
+    fn client_that_closes_its_connection_has_left() => ClientLeaves;
+    fn client_that_leaves_within_the_body_has_left() => ClientLeavesBody;
+    fn end_of_server_sent_events_is_an_end() => EventsEnd;
+    fn error_of_inner_middleware_is_its_response() => InnerError;
+    fn failure_of_the_body_is_one() => BodyFails;
+    fn handshake_of_an_upgrade_is_an_end() => Upgraded;
+    fn panic_of_the_body_is_a_failure() => BodyPanics;
+    fn panic_of_the_handler_is_a_failure() => HandlerPanics;
+    fn reset_before_the_response_is_a_client_that_left() => ClientResets;
+    fn server_sent_events_can_be_left() => EventsLeft;
+    fn stop_of_the_server_before_the_response_is_told() => ServerStops;
+    fn stop_of_the_server_within_the_body_is_told() => ServerStopsBody;
 }
 
 #[actix_web::test]
