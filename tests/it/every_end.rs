@@ -40,7 +40,7 @@ enum End {
     /// The client resets the connection, or the stream, while the handler waits.
     ClientResets,
     /// Server-sent events are over.
-    EventsEnd,
+    EventsOver,
     /// The client leaves them.
     EventsLeft,
     HandlerPanics,
@@ -86,7 +86,7 @@ impl End {
             (Self::ClientResets, Http1) => ("/wait", None, left, false),
             // The handler works on, and nobody takes its answer.
             (Self::ClientResets, Http2) => ("/wait", Some(200), left, true),
-            (Self::EventsEnd, _) => ("/events", Some(200), None, true),
+            (Self::EventsOver, _) => ("/events", Some(200), None, true),
             (Self::EventsLeft, _) => ("/events", Some(200), left, true),
             (Self::HandlerPanics, _) => ("/panic", None, Some("panic"), false),
             (Self::InnerError, _) => ("/inner-error", Some(503), Some("503"), false),
@@ -102,7 +102,7 @@ impl End {
 impl Known {
     /// As [`tree`] prints the span.
     fn span(&self) -> String {
-        let route = self.route.then(|| format!(" {}", self.path)).unwrap_or_default();
+        let route = if self.route { format!(" {}", self.path) } else { String::new() };
         let status = self.status.map(|status| format!(" {status}")).unwrap_or_default();
         let error = self.error.map(|error| format!(" {error} failed")).unwrap_or_default();
         format!("server GET{route}{status}{error}\n")
@@ -263,7 +263,7 @@ impl Play<'_> {
                 socket.shutdown(Shutdown::Both).unwrap();
                 return None;
             }
-            End::EventsEnd | End::EventsLeft | End::ServerStopsBody => {
+            End::EventsOver | End::EventsLeft | End::ServerStopsBody => {
                 self.wires.events.send("data: 1\n\n").unwrap();
                 let mut said = String::new();
                 while !said.contains("data: 1") {
@@ -284,7 +284,7 @@ impl Play<'_> {
 
     fn end_by_the_server(&mut self, end: End) {
         match end {
-            End::EventsEnd => self.wires.events = mpsc::unbounded_channel().0,
+            End::EventsOver => self.wires.events = mpsc::unbounded_channel().0,
             End::ServerStops | End::ServerStopsBody => self.server = None,
             _ => {}
         }
@@ -327,7 +327,7 @@ impl Play<'_> {
                 body.frame().await.unwrap().unwrap();
                 drop(body);
             }
-            End::EventsEnd | End::EventsLeft | End::ServerStopsBody => {
+            End::EventsOver | End::EventsLeft | End::ServerStopsBody => {
                 self.wires.events.send("data: 1\n\n").unwrap();
                 body.frame().await.unwrap().unwrap();
                 assert_eq!(self.measurements.active(), 1);
@@ -423,7 +423,7 @@ ends! {
     fn answer_is_an_end() => Answered;
     fn client_that_closes_its_connection_has_left() => ClientLeaves;
     fn client_that_leaves_within_the_body_has_left() => ClientLeavesBody;
-    fn end_of_server_sent_events_is_an_end() => EventsEnd;
+    fn end_of_server_sent_events_is_an_end() => EventsOver;
     fn error_of_inner_middleware_is_its_response() => InnerError;
     fn failure_of_the_body_is_one() => BodyFails;
     fn handshake_of_an_upgrade_is_an_end() => Upgraded;
