@@ -112,7 +112,8 @@ pub(crate) fn context_of(span: &Span) -> Option<Context> {
 
 /// Whether a layer of ours sits behind the span.
 pub(crate) fn is_served(span: &Span) -> bool {
-    span.with_subscriber(|(_, dispatch)| for_each_engine(dispatch, None, |_| {})).unwrap_or(false)
+    span.with_subscriber(|(id, dispatch)| for_each_engine(dispatch, Some(id.into_u64()), |_| {}))
+        .unwrap_or(false)
 }
 
 /// Whether a layer of ours records the span, or may yet come to; `None` if there is no such layer.
