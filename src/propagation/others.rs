@@ -12,6 +12,10 @@ use super::Carried;
 use super::trace_context::{Origin, RANDOM};
 
 /// In a context: the trace whose random flag a propagator has set that is not ours.
+#[cfg_attr(
+    not(all(feature = "actix-web", feature = "awc")),
+    allow(dead_code, reason = "one side puts it there, the other one looks for it")
+)]
 #[derive(Debug)]
 struct OthersFlag(TraceId);
 
