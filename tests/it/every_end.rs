@@ -39,13 +39,19 @@ enum End {
     ClientLeavesBody,
     /// The client resets the connection, or the stream, while the handler waits.
     ClientResets,
+    /// There is no body: a response without one, and those that never have one.
+    EmptyBody,
     /// Server-sent events are over.
     EventsOver,
     /// The client leaves them.
     EventsLeft,
     HandlerPanics,
+    /// The body is not sent, since nobody has asked for it.
+    Head,
     /// Middleware further in returns an error.
     InnerError,
+    NoContent,
+    NotModified,
     /// The server stops, and does not wait for the handler.
     ServerStops,
     /// The server stops within a body.
@@ -62,6 +68,7 @@ enum Wire {
 
 /// What is known of a request when it has ended.
 struct Known {
+    method: &'static str,
     path: &'static str,
     status: Option<u16>,
     error: Option<&'static str>,
@@ -70,6 +77,10 @@ struct Known {
 }
 
 impl End {
+    fn method(self) -> &'static str {
+        if self == Self::Head { "HEAD" } else { "GET" }
+    }
+
     /// `None` for what there is not on this wire.
     fn known(self, wire: Wire) -> Option<Known> {
         use Wire::{Http1, Http2};
@@ -86,16 +97,20 @@ impl End {
             (Self::ClientResets, Http1) => ("/wait", None, left, false),
             // The handler works on, and nobody takes its answer.
             (Self::ClientResets, Http2) => ("/wait", Some(200), left, true),
+            (Self::EmptyBody, _) => ("/empty", Some(200), None, true),
             (Self::EventsOver, _) => ("/events", Some(200), None, true),
             (Self::EventsLeft, _) => ("/events", Some(200), left, true),
             (Self::HandlerPanics, _) => ("/panic", None, Some("panic"), false),
+            (Self::Head, _) => ("/text", Some(200), None, true),
             (Self::InnerError, _) => ("/inner-error", Some(503), Some("503"), false),
+            (Self::NoContent, _) => ("/204", Some(204), None, true),
+            (Self::NotModified, _) => ("/304", Some(304), None, true),
             (Self::ServerStops, _) => ("/wait", None, Some("server_shutdown"), false),
             (Self::ServerStopsBody, _) => ("/events", Some(200), Some("server_shutdown"), true),
             (Self::Upgraded, Http1) => ("/ws", Some(101), None, true),
             (Self::Upgraded, Http2) => return None,
         };
-        Some(Known { path, status, error, route })
+        Some(Known { method: self.method(), path, status, error, route })
     }
 }
 
@@ -105,7 +120,7 @@ impl Known {
         let route = if self.route { format!(" {}", self.path) } else { String::new() };
         let status = self.status.map(|status| format!(" {status}")).unwrap_or_default();
         let error = self.error.map(|error| format!(" {error} failed")).unwrap_or_default();
-        format!("server GET{route}{status}{error}\n")
+        format!("server {}{route}{status}{error}\n", self.method)
     }
 
     /// The attributes of the duration.
@@ -113,7 +128,7 @@ impl Known {
         let version = if wire == Wire::Http1 { "1.1" } else { "2" };
         let all = [
             self.error.map(|error| format!("error.type={error}")),
-            Some("http.request.method=GET".to_owned()),
+            Some(format!("http.request.method={}", self.method)),
             self.status.map(|status| format!("http.response.status_code={status}")),
             self.route.then(|| format!("http.route={}", self.path)),
             Some(format!("network.protocol.version={version}")),
@@ -176,7 +191,10 @@ fn application() -> (Wires, impl Fn(&mut ServiceConfig) + Send + Clone + 'static
         let (begin, released) = (begin.clone(), released.clone());
         let labelled = (begin.clone(), released.clone());
         let received = Arc::clone(&received);
-        app.route("/text", web::get().to(|| async { "hello" }))
+        app.route("/text", web::to(|| async { "hello" }))
+            .route("/empty", web::get().to(HttpResponse::Ok))
+            .route("/204", web::get().to(HttpResponse::NoContent))
+            .route("/304", web::get().to(HttpResponse::NotModified))
             .route("/wait", web::get().to(move || waits(begin.clone(), released.clone())))
             .route(
                 "/labelled",
@@ -236,9 +254,18 @@ impl Play<'_> {
     async fn over_http1(&mut self, end: End) -> Option<TcpStream> {
         if matches!(
             end,
-            End::Answered | End::BodyFails | End::BodyPanics | End::HandlerPanics | End::InnerError
+            End::Answered
+                | End::BodyFails
+                | End::BodyPanics
+                | End::EmptyBody
+                | End::HandlerPanics
+                | End::Head
+                | End::InnerError
+                | End::NoContent
+                | End::NotModified
         ) {
-            send(self.server(), &format!("GET {} HTTP/1.1\nHost: h", self.path));
+            let method = end.method();
+            send(self.server(), &format!("{method} {} HTTP/1.1\nHost: h", self.path));
             return None;
         }
         let mut socket = connect(self.server());
@@ -292,7 +319,8 @@ impl Play<'_> {
 
     async fn over_http2(&mut self, end: End) -> Option<http2::Connection> {
         let (mut sender, connection) = http2::connect(self.server()).await;
-        let request = http2::request(self.server(), self.path, CALLER);
+        let mut request = http2::request(self.server(), self.path, CALLER);
+        *request.method_mut() = end.method().parse().unwrap();
         let sent = sender.send_request(request);
         if matches!(end, End::ClientLeaves | End::ClientResets | End::ServerStops) {
             let mut sent = Box::pin(sent);
@@ -421,6 +449,10 @@ macro_rules! ends {
 
 ends! {
     fn answer_is_an_end() => Answered;
+    fn answer_that_never_has_a_body_is_an_end() => NoContent;
+    fn answer_that_says_what_has_not_changed_is_an_end() => NotModified;
+    fn answer_to_head_is_an_end() => Head;
+    fn answer_without_a_body_is_an_end() => EmptyBody;
     fn client_that_closes_its_connection_has_left() => ClientLeaves;
     fn client_that_leaves_within_the_body_has_left() => ClientLeavesBody;
     fn end_of_server_sent_events_is_an_end() => EventsOver;
