@@ -9,7 +9,9 @@ use opentelemetry::trace::TraceId;
 use opentelemetry::trace::{SpanContext, TraceContextExt as _};
 
 use super::Carried;
-use super::trace_context::{Origin, RANDOM};
+#[cfg(feature = "actix-web")]
+use super::trace_context::Origin;
+use super::trace_context::RANDOM;
 
 /// In a context: the trace whose random flag a propagator has set that is not ours.
 #[cfg_attr(

@@ -165,9 +165,9 @@ impl ServerTracing {
     ///
     /// After routing it is replaced by the route that was taken. Where the guards of all resources
     /// refuse a request the attribute keeps the provisional value. So it does, and so does what is
-    /// [measured](Self::with_metrics), where there is no response, or one that is made of an error
-    /// further out: actix-web tells the route with the response. Costs a second look at the routes
-    /// for each request, sampled or not, which about doubles what this middleware costs.
+    /// measured, where there is no response, or one that is made of an error further out: actix-web
+    /// tells the route with the response. Costs a second look at the routes for each request,
+    /// sampled or not, which about doubles what this middleware costs.
     #[must_use]
     pub fn with_provisional_route(mut self, wanted: bool) -> Self {
         self.settings.extras_mut().provisional_route = wanted;
