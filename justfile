@@ -76,6 +76,11 @@ golden *MODE:
 w3c CHECKOUT *TESTS:
     .ci/w3c-harness {{ quote(CHECKOUT) }} {{ TESTS }}
 
+# What is recorded and measured against the tables of the semantic conventions, and the tables against CHECKOUT, one of open-telemetry/semantic-conventions with its tags
+[group('test')]
+semconv CHECKOUT='':
+    {{ if CHECKOUT == '' { '' } else { 'SPANBRIDGE_SEMANTIC_CONVENTIONS=' + quote(CHECKOUT) } }} cargo test --all-features --test conformance -- semconv metrics
+
 # Random input for everything that reads headers and URLs, RUNS times each
 [group('test')]
 fuzz RUNS='1000000':

@@ -1,6 +1,8 @@
 //! From the head of the response to the end of its body.
 
+use std::cell::RefCell;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use actix_http::{BoxedPayloadStream, Payload};
@@ -18,16 +20,16 @@ struct TracedPayload {
     left: Option<u64>,
     received: u64,
     // `None` once ended.
-    span: Option<ClientSpan>,
+    span: Option<Rc<RefCell<ClientSpan>>>,
 }
 
 /// Hands the span over to the body of the response, if it has one.
-pub(super) fn watch(response: ConnectResponse, mut span: ClientSpan) -> ConnectResponse {
+pub(super) fn watch(response: ConnectResponse, span: Rc<RefCell<ClientSpan>>) -> ConnectResponse {
     match response {
         ConnectResponse::Client(response) => {
             ConnectResponse::Client(response.map_body(|head, payload| match payload {
                 Payload::None => {
-                    span.end_body(0, None);
+                    span.borrow_mut().end_body(0, None);
                     Payload::None
                 }
                 payload => {
@@ -41,7 +43,7 @@ pub(super) fn watch(response: ConnectResponse, mut span: ClientSpan) -> ConnectR
         }
         // What follows is not this request.
         tunnel @ ConnectResponse::Tunnel(..) => {
-            span.end();
+            span.borrow_mut().end();
             tunnel
         }
     }
@@ -57,7 +59,9 @@ impl Stream for TracedPayload {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         let next = {
-            let _entered = this.span.as_ref().map(ClientSpan::enter);
+            // Nobody ends the span from within the payload.
+            let span = this.span.as_ref().map(|span| span.borrow());
+            let _entered = span.as_ref().map(|span| span.enter());
             ready!(Pin::new(&mut this.payload).poll_next(cx))
         };
         let failed = match &next {
@@ -69,8 +73,8 @@ impl Stream for TracedPayload {
             Some(Err(_)) => true,
             None => this.left.is_some_and(|left| left > 0),
         };
-        if let Some(mut span) = this.span.take() {
-            span.end_body(this.received, failed.then_some("body_read"));
+        if let Some(span) = this.span.take() {
+            span.borrow_mut().end_body(this.received, failed.then_some("body_read"));
         }
         Poll::Ready(next)
     }
@@ -78,8 +82,8 @@ impl Stream for TracedPayload {
 
 impl Drop for TracedPayload {
     fn drop(&mut self) {
-        if let Some(mut span) = self.span.take() {
-            span.end_body(self.received, None);
+        if let Some(span) = self.span.take() {
+            span.borrow_mut().end_body(self.received, None);
         }
     }
 }

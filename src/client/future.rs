@@ -1,5 +1,6 @@
 //! From sending the request to the head of the response.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -67,16 +68,29 @@ where
         if let Ok(response) = &result {
             *this.note = this.redirects.note(*this.attempt, response);
         }
-        let Some(span) = this.span.take() else { return Poll::Ready(result) };
-        Poll::Ready(match result {
-            Ok(response) => Ok(match span.respond(&response) {
-                Some(span) => body::watch(response, span),
-                None => response,
-            }),
+        let Some(mut span) = this.span.take() else { return Poll::Ready(result) };
+        let response = match result {
+            Ok(response) => response,
             Err(error) => {
                 span.fail_with(&error);
-                Err(error)
+                return Poll::Ready(Err(error));
             }
-        })
+        };
+        span.respond(&response);
+        let is_watched = span.watches_body();
+        let may_be_last = this.note.is_some() && this.attempt.resend_count > 0;
+        if may_be_last {
+            span.hold();
+        } else {
+            span.end_head();
+        }
+        if !is_watched && !may_be_last {
+            return Poll::Ready(Ok(response));
+        }
+        let span = Rc::new(RefCell::new(span));
+        if may_be_last {
+            this.redirects.hold(Rc::clone(&span));
+        }
+        Poll::Ready(Ok(if is_watched { body::watch(response, span) } else { response }))
     }
 }

@@ -97,7 +97,7 @@ fn overwrite(settings: &Settings, carried: &Carried, headers: &mut HeaderMap) {
     match &settings.http.propagator {
         None => inject_w3c(carried, headers),
         Some(propagator) => {
-            let cx = carried.clone().into_context();
+            let cx = carried.clone().into_other();
             propagator.inject_context(&cx, &mut HeaderInjector(headers));
         }
     }

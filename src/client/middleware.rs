@@ -122,6 +122,22 @@ impl ClientTracing {
         self
     }
 
+    /// Adds the opt-in attributes `network.transport`, which is `tcp` as in awc's own connector,
+    /// and `url.scheme`.
+    #[must_use]
+    pub fn with_network_details(mut self, wanted: bool) -> Self {
+        self.settings.extras_mut().network_details = wanted;
+        self
+    }
+
+    /// Adds the opt-in attribute `user_agent.original` to requests that have the header, which awc
+    /// does not add by itself.
+    #[must_use]
+    pub fn with_user_agent(mut self, wanted: bool) -> Self {
+        self.settings.extras_mut().user_agent = wanted;
+        self
+    }
+
     /// Measures each request, whether it has a span or not.
     ///
     /// Give clones of one [`ClientMetrics`](crate::metrics::ClientMetrics) to all clients.

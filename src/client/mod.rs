@@ -35,6 +35,11 @@
 //! `http.request.resend_count`. [`RequestTracing`] says what holds for single requests: a
 //! `url.template`, say.
 //!
+//! `network.peer.address` and its port are there where the URL has an address for a host, or
+//! [`address`](awc::ClientRequest::address) says one. What awc resolves a name to, and which of the
+//! connections that it keeps it takes, is out of a hook's sight. So are `http.request.size` and
+//! `http.response.size`, which count heads and chunks as they are on the wire.
+//!
 //! # When it ends
 //!
 //! A span begins with `send()` and ends with the head of the response, not with its body, unless
@@ -46,9 +51,12 @@
 //! |---|---|---|
 //! | was answered with less than 400 | unset | none |
 //! | was answered with 400 or more | error | the code |
+//! | was answered with one redirect more than awc follows | error | `too_many_redirects` |
 //! | was given up by awc, as far as that is known | error | `timeout` |
 //! | was answered with a body that fails, if the span ends with it | error | `body_read` |
 //! | could not be sent or answered | error | `connect_io`, `connect_refused`, `connect_timeout`, `connection_closed`, `dns`, `dns_no_records`, `h2`, `request_body`, `response_parse`, `send_io`, `timeout`, `tls`, `tunnel_not_supported`, `url_invalid` or `_OTHER` |
+//!
+//! A client that follows no redirects at all has them as its answers, which are no errors.
 //!
 //! Of a body that breaks off awc says nothing: it ends as a whole one does. That is `body_read` where
 //! the response has a `Content-Length`, and cannot be seen where the body comes in chunks or ends

@@ -4,14 +4,20 @@
 //! But the next hop is asked for within the very poll in which the one before it has resolved, and
 //! before that one's future is dropped. So a future that resolves to a redirect leaves a note, and
 //! takes it back when it is dropped.
+//!
+//! A note that is still there then was not followed. If that is a redirect which itself followed
+//! another, the client does follow redirects, and has had enough of them.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::rc::Rc;
 use std::time::Instant;
 
 use awc::ConnectResponse;
 use awc::http::uri::PathAndQuery;
 use awc::http::{StatusCode, Uri, header};
+
+use super::span::ClientSpan;
 
 /// Where a client's notes are left.
 #[derive(Default)]
@@ -36,6 +42,8 @@ struct Hop {
     note: u64,
     target: PathAndQuery,
     attempt: Attempt,
+    /// The span of what was answered with the redirect, if it depends on whether that is followed.
+    span: Option<Rc<RefCell<ClientSpan>>>,
 }
 
 /// Says which note is a future's own.
@@ -46,6 +54,9 @@ impl Redirects {
     /// The attempt that a request to `uri` is, if it follows a redirect.
     pub(super) fn follow(&self, uri: &Uri) -> Option<Attempt> {
         let hop = self.expected.take()?;
+        if let Some(span) = &hop.span {
+            span.borrow_mut().end_head();
+        }
         (uri.path_and_query() == Some(&hop.target)).then_some(hop.attempt)
     }
 
@@ -67,16 +78,26 @@ impl Redirects {
         let note = self.noted.get();
         self.noted.set(note + 1);
         let attempt = Attempt { resend_count: attempt.resend_count + 1, ..attempt };
-        self.expected.set(Some(Hop { note, target, attempt }));
+        self.expected.set(Some(Hop { note, target, attempt, span: None }));
         Some(Note(note))
+    }
+
+    /// Leaves the end of `span` to whether the redirect is followed that the last note is of.
+    pub(super) fn hold(&self, span: Rc<RefCell<ClientSpan>>) {
+        if let Some(hop) = self.expected.take() {
+            self.expected.set(Some(Hop { span: Some(span), ..hop }));
+        }
     }
 
     /// Takes a note back, unless it has been followed.
     pub(super) fn forget(&self, Note(note): &Note) {
-        if let Some(hop) = self.expected.take()
-            && hop.note != *note
-        {
-            self.expected.set(Some(hop));
+        match self.expected.take() {
+            Some(hop) if hop.note == *note => {
+                if let Some(span) = &hop.span {
+                    span.borrow_mut().end_redirects();
+                }
+            }
+            other => self.expected.set(other),
         }
     }
 }
@@ -129,6 +150,7 @@ mod tests {
             note,
             target: PathAndQuery::from_static("/a"),
             attempt: Attempt { resend_count: 2, ..Attempt::default() },
+            span: None,
         };
         let [there, elsewhere] =
             ["http://h/a", "http://h/b"].map(|uri| Uri::try_from(uri).unwrap());

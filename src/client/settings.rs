@@ -34,6 +34,8 @@ pub(super) struct Extras {
     pub(super) on_request: Option<RequestHook>,
     pub(super) on_response: Option<ResponseHook>,
     pub(super) body_sizes: bool,
+    pub(super) network_details: bool,
+    pub(super) user_agent: bool,
 }
 
 impl Settings {
@@ -61,6 +63,8 @@ impl fmt::Debug for Extras {
             .field("on_request", &self.on_request.is_some())
             .field("on_response", &self.on_response.is_some())
             .field("body_sizes", &self.body_sizes)
+            .field("network_details", &self.network_details)
+            .field("user_agent", &self.user_agent)
             .finish()
     }
 }

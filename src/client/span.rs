@@ -16,7 +16,7 @@ use tracing::field::{self, Empty};
 
 use super::error_type::error_type;
 use super::redirects::Attempt;
-use super::settings::Settings;
+use super::settings::{Extras, Settings};
 use super::timeout::is_timed_out;
 use crate::interop;
 #[cfg(feature = "metrics")]
@@ -49,14 +49,33 @@ pub(super) struct ClientSpan {
     /// When the first attempt was; known only where there is a use for it.
     started: Option<Instant>,
     has_head: bool,
-    /// The status, if it is a failure.
-    failed: Option<StatusCode>,
+    /// Why the request has failed, as far as the response's head tells.
+    failed: Option<Failure>,
+    /// Whether the response is a redirect of which it is not known whether it is followed.
+    is_held: bool,
+    /// What has become of the response's body, if that is through before it is known.
+    early_body: Option<(u64, Option<&'static str>)>,
     ended: bool,
     #[cfg(feature = "metrics")]
     measured: Option<ClientMeasurement>,
     /// Measured as far as the response's head; how long the body is comes later.
     #[cfg(feature = "metrics")]
     to_be_sized: Option<ClientMeasurement>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Failure {
+    Status(StatusCode),
+    TooManyRedirects,
+}
+
+impl Failure {
+    fn error_type(&self) -> &str {
+        match self {
+            Self::Status(status) => status.as_str(),
+            Self::TooManyRedirects => "too_many_redirects",
+        }
+    }
 }
 
 impl ClientSpan {
@@ -84,6 +103,8 @@ impl ClientSpan {
             started,
             has_head: false,
             failed: None,
+            is_held: false,
+            early_body: None,
             ended: false,
             #[cfg(feature = "metrics")]
             measured,
@@ -101,8 +122,8 @@ impl ClientSpan {
         self.span.enter()
     }
 
-    /// Records the head of a response. The span comes back if the body is still to be watched.
-    pub(super) fn respond(mut self, response: &ConnectResponse) -> Option<Self> {
+    /// Records the head of a response.
+    pub(super) fn respond(&mut self, response: &ConnectResponse) {
         let (status, version, headers) = match response {
             ConnectResponse::Client(response) => {
                 (response.status(), response.version(), response.headers())
@@ -116,13 +137,48 @@ impl ClientSpan {
         if let Some(measured) = &mut self.measured {
             measured.respond(status.as_u16(), protocol_version(version));
         }
-        self.failed = is_client_error(status.as_u16()).then_some(status);
+        self.failed = is_client_error(status.as_u16()).then_some(Failure::Status(status));
         self.has_head = true;
-        if self.settings.until_body_end {
-            return Some(self);
+    }
+
+    /// Whether anything is done with what becomes of the response's body.
+    pub(super) fn watches_body(&self) -> bool {
+        #[cfg(feature = "metrics")]
+        if self.measured.as_ref().is_some_and(ClientMeasurement::has_response_size) {
+            return true;
         }
-        self.end();
-        self.is_to_be_sized().then_some(self)
+        self.settings.until_body_end
+    }
+
+    /// Keeps the span open until one of [`end_head`](Self::end_head) and
+    /// [`end_redirects`](Self::end_redirects).
+    pub(super) fn hold(&mut self) {
+        self.is_held = true;
+    }
+
+    /// Ends the span with the response's head, if it ends there.
+    pub(super) fn end_head(&mut self) {
+        self.is_held = false;
+        if !self.settings.until_body_end {
+            self.end();
+        }
+        if let Some((received, error_type)) = self.early_body.take() {
+            self.end_body(received, error_type);
+        }
+    }
+
+    /// The same, where the response is a redirect that awc does not follow any more.
+    pub(super) fn end_redirects(&mut self) {
+        if !self.ended && self.failed.is_none() {
+            let failure = Failure::TooManyRedirects;
+            if interop::is_enabled(&self.span) {
+                let error_type = failure.error_type();
+                let span = &self.span;
+                tracing::record_all!(span, otel.status_code = "error", error.type = error_type);
+            }
+            self.failed = Some(failure);
+        }
+        self.end_head();
     }
 
     pub(super) fn fail_with(mut self, error: &SendRequestError) {
@@ -131,7 +187,7 @@ impl ClientSpan {
 
     pub(super) fn fail(&mut self, error_type: &'static str) {
         let span = &self.span;
-        // The status that the response was recorded with stands.
+        // What the response was recorded with stands.
         let is_first = self.failed.is_none() && !self.ended;
         if is_first && interop::is_enabled(span) {
             tracing::record_all!(span, otel.status_code = "error", error.type = error_type);
@@ -145,6 +201,10 @@ impl ClientSpan {
 
     /// Ends the span, if it has not, and records what has come of the response's body.
     pub(super) fn end_body(&mut self, received: u64, error_type: Option<&'static str>) {
+        if self.is_held {
+            self.early_body = Some((received, error_type));
+            return;
+        }
         if !self.ended {
             if self.settings.has_body_sizes() && interop::is_recording(&self.span) {
                 self.span.set_attribute("http.response.body.size", saturated(received));
@@ -166,19 +226,9 @@ impl ClientSpan {
         self.span = Span::none();
         #[cfg(feature = "metrics")]
         if let Some(measured) = self.measured.take() {
-            self.to_be_sized =
-                measured.end(self.failed.map(|status| status.as_str().to_owned().into()));
+            let failed = self.failed.map(|failure| failure.error_type().to_owned().into());
+            self.to_be_sized = measured.end(failed);
         }
-    }
-
-    #[cfg(feature = "metrics")]
-    fn is_to_be_sized(&self) -> bool {
-        self.to_be_sized.is_some()
-    }
-
-    #[cfg(not(feature = "metrics"))]
-    fn is_to_be_sized(&self) -> bool {
-        false
     }
 
     fn record_head(&self, status: StatusCode, version: Version, headers: &HeaderMap) {
@@ -224,6 +274,9 @@ impl Settings {
         if let (true, Some(size)) = (self.has_body_sizes(), request.body_size) {
             span.set_attribute("http.request.body.size", saturated(size));
         }
+        if let Some(extras) = &self.extras {
+            extras.record_details(head, span);
+        }
         if let Some(hook) = self.extras.as_ref().and_then(|extras| extras.on_request.as_ref()) {
             hook(head, span);
         }
@@ -232,6 +285,25 @@ impl Settings {
     fn has_body_sizes(&self) -> bool {
         self.extras.as_ref().is_some_and(|extras| extras.body_sizes)
     }
+}
+
+impl Extras {
+    fn record_details(&self, head: &RequestHead, span: &Span) {
+        if self.network_details {
+            span.set_attribute("network.transport", "tcp");
+            span.set_attribute("url.scheme", scheme(head).to_owned());
+        }
+        let user_agent = self.user_agent.then(|| head.headers.get(header::USER_AGENT)).flatten();
+        if let Some(text) = user_agent.and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
+            && !text.is_empty()
+        {
+            span.set_attribute("user_agent.original", text.to_owned());
+        }
+    }
+}
+
+fn scheme(head: &RequestHead) -> &str {
+    head.uri.scheme_str().unwrap_or("http")
 }
 
 #[cfg(feature = "metrics")]
@@ -243,7 +315,7 @@ fn measure(
 ) -> ClientMeasurement {
     let head = request.head;
     let method = settings.http.known_methods.classify(head.method.as_str()).attribute();
-    let scheme = head.uri.scheme_str().unwrap_or("http");
+    let scheme = scheme(head);
     let server = head.uri.authority().and_then(|authority| host_and_port(authority.as_str()));
     let server = server.map(|(host, port)| (host, port.or_else(|| default_port(scheme))));
     let body_size = request.body_size;
@@ -265,7 +337,7 @@ where
     let &Request { head, address, attempt: Attempt { resend_count, .. }, .. } = request;
     let uri = &head.uri;
     let method = settings.http.known_methods.classify(head.method.as_str());
-    let scheme = uri.scheme_str().unwrap_or("http");
+    let scheme = scheme(head);
     // Field values are not evaluated for a span that is disabled, so what several share is lazy.
     let authority = LazyCell::new(|| match uri.authority() {
         Some(authority) => authority.as_str(),
@@ -275,6 +347,14 @@ where
         }
     });
     let host = LazyCell::new(|| host_and_port(&authority));
+    let port = LazyCell::new(|| host.and_then(|(_, port)| port.or_else(|| default_port(scheme))));
+    // What a name is resolved to is out of sight, and a connection that is kept is not resolved.
+    let peer = LazyCell::new(|| {
+        address.or_else(|| {
+            let (host, _) = (*host)?;
+            Some(SocketAddr::new(host.parse().ok()?, (*port)?))
+        })
+    });
     let name = LazyCell::new(|| match template.as_deref() {
         None => Cow::Borrowed(method.in_span_name()),
         target => Cow::Owned(SpanName { method: method.in_span_name(), target }.to_string()),
@@ -293,10 +373,10 @@ where
         http.request.method = method.attribute(),
         http.request.method_original = method.original(),
         http.request.resend_count = (resend_count > 0).then_some(i64::from(resend_count)),
-        network.peer.address = address.map(|peer| field::display(PeerAddress(peer.ip()))),
-        network.peer.port = address.map(|peer| i64::from(peer.port())),
+        network.peer.address = peer.map(|peer| field::display(PeerAddress(peer.ip()))),
+        network.peer.port = peer.map(|peer| i64::from(peer.port())),
         server.address = host.map(|(address, _)| address),
-        server.port = host.and_then(|(_, port)| port.or_else(|| default_port(scheme))).map(i64::from),
+        server.port = port.map(i64::from),
         url.full = %RedactedUrl {
             scheme,
             authority: &authority,

@@ -134,6 +134,11 @@ impl ClientMeasurement {
         self.attributes.extend(version);
     }
 
+    /// Whether it is to be told how long the response's body is.
+    pub(crate) fn has_response_size(&self) -> bool {
+        self.metrics.0.response_size.is_some()
+    }
+
     /// Ends the request, and gives back what is to be told when the response's body is through.
     pub(crate) fn end(mut self, error_type: Option<Cow<'static, str>>) -> Option<Self> {
         self.attributes.extend(error_type.map(|error| KeyValue::new("error.type", error)));
@@ -145,7 +150,7 @@ impl ClientMeasurement {
             histogram.record(size, &self.attributes);
         }
         self.deactivate();
-        self.metrics.0.response_size.is_some().then_some(self)
+        self.has_response_size().then_some(self)
     }
 
     /// Records how much of the response's body has come.

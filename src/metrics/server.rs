@@ -70,6 +70,8 @@ pub(crate) struct StartedRequest<'a> {
     pub(crate) scheme: &'static str,
     pub(crate) version: Option<&'static str>,
     pub(crate) body_size: Option<u64>,
+    /// Where the request's path leads to, if that is wanted before it is routed.
+    pub(crate) provisional_route: Option<String>,
     /// If that was before now.
     pub(crate) received: Option<SystemTime>,
 }
@@ -81,6 +83,7 @@ pub(crate) struct ServerMeasurement {
     started: Instant,
     /// Method and scheme, and then what else is known.
     attributes: Vec<KeyValue>,
+    route: Option<String>,
     body_size: Option<u64>,
 }
 
@@ -88,7 +91,7 @@ pub(crate) struct ServerMeasurement {
 const ACTIVE_ATTRIBUTES: usize = 2;
 
 impl ServerMeasurement {
-    pub(crate) fn start(metrics: &ServerMetrics, request: &StartedRequest<'_>) -> Self {
+    pub(crate) fn start(metrics: &ServerMetrics, request: StartedRequest<'_>) -> Self {
         let mut attributes = Vec::with_capacity(8);
         attributes.push(KeyValue::new("http.request.method", request.method.to_owned()));
         attributes.push(KeyValue::new("url.scheme", request.scheme));
@@ -100,6 +103,7 @@ impl ServerMeasurement {
             metrics: metrics.clone(),
             started: since(request.received),
             attributes,
+            route: request.provisional_route,
             body_size: request.body_size,
         }
     }
@@ -109,9 +113,13 @@ impl ServerMeasurement {
         self.body_size = Some(size);
     }
 
-    pub(crate) fn respond(&mut self, status: u16, route: Option<String>) {
+    pub(crate) fn respond(&mut self, status: u16) {
         self.attributes.push(KeyValue::new("http.response.status_code", i64::from(status)));
-        self.attributes.extend(route.map(|route| KeyValue::new("http.route", route)));
+    }
+
+    /// Which route the request took, in place of the provisional one.
+    pub(crate) fn set_route(&mut self, route: Option<String>) {
+        self.route = route;
     }
 
     /// `response_size` is that of the body, where there was a response.
@@ -121,7 +129,9 @@ impl ServerMeasurement {
         response_size: Option<u64>,
         labels: impl IntoIterator<Item = KeyValue>,
     ) {
+        let route = self.route.take().map(|route| KeyValue::new("http.route", route));
         let error_type = error_type.map(|error| KeyValue::new("error.type", error));
+        self.attributes.extend(route);
         self.attributes.extend(error_type);
         self.attributes.extend(labels);
         let instruments = &*self.metrics.0;

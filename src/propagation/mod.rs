@@ -53,6 +53,8 @@
 mod baggage;
 mod carrier;
 #[cfg(any(feature = "actix-web", feature = "awc"))]
+mod others;
+#[cfg(any(feature = "actix-web", feature = "awc"))]
 mod span;
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ use super::trace_state::{self, RawTraceState};
 
 /// The flags that level 2 defines: sampled and random trace id. Others are sent as zero.
 const KNOWN_FLAGS: TraceFlags = TraceFlags::new(0x03);
-const RANDOM: TraceFlags = TraceFlags::new(0x02);
+pub(super) const RANDOM: TraceFlags = TraceFlags::new(0x02);
 
 /// Carries the span context in the `traceparent` and `tracestate` headers of [W3C trace context,
 /// level 2][spec].

@@ -26,12 +26,37 @@ impl SensitiveKeys {
         Self(Some(keys.into_iter().map(Into::into).collect()))
     }
 
+    /// Whether this is one of the keys, as a query spells it: `%73ig` is `sig` to every server.
     fn contains(&self, key: &str) -> bool {
         match &self.0 {
-            None => SENSITIVE_KEYS.contains(&key),
-            Some(keys) => keys.iter().any(|sensitive| sensitive == key),
+            None => SENSITIVE_KEYS.iter().any(|sensitive| spells(key, sensitive)),
+            Some(keys) => keys.iter().any(|sensitive| spells(key, sensitive)),
         }
     }
+}
+
+/// Whether `encoded`, as it is or with what is encoded in it decoded, is `plain`.
+fn spells(encoded: &str, plain: &str) -> bool {
+    encoded == plain
+        || (encoded.contains(['%', '+']) && decoded(encoded.as_bytes()).eq(plain.bytes()))
+}
+
+/// The bytes that a form's key stands for. A `%` that begins no byte stands for itself.
+fn decoded(mut encoded: &[u8]) -> impl Iterator<Item = u8> {
+    let digit = |b: u8| char::from(b).to_digit(16);
+    std::iter::from_fn(move || {
+        let (byte, rest) = match *encoded {
+            [] => return None,
+            [b'%', high, low, ref rest @ ..] => match (digit(high), digit(low)) {
+                (Some(high), Some(low)) => ((high * 16 + low) as u8, rest),
+                _ => (b'%', &encoded[1..]),
+            },
+            [b'+', ref rest @ ..] => (b' ', rest),
+            [byte, ref rest @ ..] => (byte, rest),
+        };
+        encoded = rest;
+        Some(byte)
+    })
 }
 
 /// A query string without its `?`, with the values of sensitive keys replaced.
@@ -117,6 +142,15 @@ mod tests {
             ("X-Amz-Security-Token=s", "X-Amz-Security-Token=REDACTED"),
             ("X-Goog-Signature=s", "X-Goog-Signature=REDACTED"),
             ("gr\u{fc}n=\u{fc}&sig=\u{fc}", "gr\u{fc}n=\u{fc}&sig=REDACTED"),
+            // Spelled otherwise, and printed as it is spelled.
+            ("%73ig=a", "%73ig=REDACTED"),
+            ("%73%69%67=a&x=%73ig", "%73%69%67=REDACTED&x=%73ig"),
+            ("X%2DAmz%2dSignature=a", "X%2DAmz%2dSignature=REDACTED"),
+            // These decode to other keys, or to none.
+            ("%53IG=a", "%53IG=a"),
+            ("%2573ig=a", "%2573ig=a"),
+            ("sig%=a&sig%7=b&%zzsig=c", "sig%=a&sig%7=b&%zzsig=c"),
+            ("sig%00=a&+sig=b&%ffsig=c", "sig%00=a&+sig=b&%ffsig=c"),
         ] {
             let sensitive = &SensitiveKeys::default();
             assert_eq!(RedactedQuery { query, sensitive }.to_string(), expected, "{query}");
@@ -148,6 +182,20 @@ mod tests {
         ] {
             let redacted = RedactedQuery { query, sensitive: &sensitive };
             assert_eq!(redacted.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn keys_of_the_list_are_plain_text() {
+        let sensitive = SensitiveKeys::new(["api key", "gr\u{fc}n", "a+b", "50%"]);
+        for (query, expected) in [
+            ("api+key=a&api%20key=b", "api+key=REDACTED&api%20key=REDACTED"),
+            ("gr%C3%BCn=a&gr\u{fc}n=b", "gr%C3%BCn=REDACTED&gr\u{fc}n=REDACTED"),
+            ("a+b=1&a%2Bb=2&a%2bb=3", "a+b=REDACTED&a%2Bb=REDACTED&a%2bb=REDACTED"),
+            ("50%=1&50%25=2", "50%=REDACTED&50%25=REDACTED"),
+        ] {
+            let redacted = RedactedQuery { query, sensitive: &sensitive };
+            assert_eq!(redacted.to_string(), expected, "{query}");
         }
     }
 }

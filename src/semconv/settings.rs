@@ -53,7 +53,8 @@ macro_rules! http_setters {
 
         /// Replaces the values of exactly these keys of a query by `REDACTED`.
         ///
-        /// Keys are case-sensitive. By default these are the keys that the conventions list:
+        /// Keys are case-sensitive, and plain text: a query that spells one with percent-encoding
+        /// has it too. By default these are the keys that the conventions list:
         /// `AWSAccessKeyId`, `Signature`, `X-Amz-Credential`, `X-Amz-Security-Token`,
         /// `X-Amz-Signature`, `X-Goog-Signature` and `sig`.
         #[must_use]

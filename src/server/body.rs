@@ -89,6 +89,7 @@ impl<B: MessageBody> MessageBody for TracedBody<B> {
         match self.content {
             Content::Bytes { bytes } => {
                 if let Some(mut guard) = self.guard {
+                    guard.sent(bytes.len());
                     guard.body_ended();
                 }
                 Ok(bytes)

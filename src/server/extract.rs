@@ -10,9 +10,8 @@ pub(super) fn extract(settings: &Settings, headers: &HeaderMap) -> Carried {
     match &settings.http.propagator {
         None => propagation::extract(headers),
         Some(propagator) => {
-            let cx = propagator.extract_with_context(&Context::new(), &HeaderExtractor(headers));
-            // Propagators may keep values of their own in the context.
-            Carried { entries: Some(cx.clone()), ..Carried::from_context(&cx) }
+            let carrier = HeaderExtractor(headers);
+            Carried::from_other(propagator.extract_with_context(&Context::new(), &carrier))
         }
     }
 }

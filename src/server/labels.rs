@@ -9,10 +9,16 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
 use opentelemetry::KeyValue;
 
+use super::route::matched_route;
+
 /// Adds attributes to the metrics of the request that is handled.
 ///
 /// An extractor. The values should be few: each combination is a time series of its own. Where
 /// requests are not measured, what is added goes nowhere.
+///
+/// A handler that takes it makes its route known before it answers. So the request is measured with
+/// its `http.route` also if there is no response, because the handler panics, say, or the client
+/// leaves. actix-web itself tells the route with the response.
 ///
 /// # Examples
 ///
@@ -28,16 +34,27 @@ use opentelemetry::KeyValue;
 /// # let _ = actix_web::web::get().to(order);
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct MetricLabels(Rc<RefCell<Vec<KeyValue>>>);
+pub struct MetricLabels(Rc<Labels>);
+
+#[derive(Debug, Default)]
+struct Labels {
+    added: RefCell<Vec<KeyValue>>,
+    route: RefCell<Option<String>>,
+}
 
 impl MetricLabels {
     /// Adds an attribute to what is recorded when the request ends.
     pub fn add(&self, attribute: KeyValue) {
-        self.0.borrow_mut().push(attribute);
+        self.0.added.borrow_mut().push(attribute);
     }
 
     pub(super) fn added(&self) -> Vec<KeyValue> {
-        self.0.borrow().clone()
+        self.0.added.borrow().clone()
+    }
+
+    /// The route that was taken, if the handler has asked for the labels.
+    pub(super) fn route(&self) -> Option<String> {
+        self.0.route.borrow().clone()
     }
 }
 
@@ -46,6 +63,10 @@ impl FromRequest for MetricLabels {
     type Future = Ready<Result<Self, Infallible>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Ok(request.extensions().get::<Self>().cloned().unwrap_or_default()))
+        let measured = request.extensions().get::<Self>().cloned();
+        if let Some(labels) = &measured {
+            *labels.0.route.borrow_mut() = matched_route(request);
+        }
+        ready(Ok(measured.unwrap_or_default()))
     }
 }

@@ -46,10 +46,13 @@
 //! A caller that is believed further out, and not by the inner middleware, is cut off there.
 //!
 //! The attributes that are marked opt-in are there on request, and so is what an application knows
-//! itself: see the methods of [`ServerTracing`]. [`ServerSpan`] gives handlers the span. A scope or
-//! resource that is to be traced in another way is wrapped by a `ServerTracing` of its own: its
-//! requests have a second span below the application's, unless the application's filter leaves them
-//! out.
+//! itself: see the methods of [`ServerTracing`]. `http.request.size` and `http.response.size` are
+//! not among them. They count what is on the wire around a body, and actix-web reads heads before it
+//! calls middleware, and writes heads and chunks afterwards.
+//!
+//! [`ServerSpan`] gives handlers the span. A scope or resource that is to be traced in another way
+//! is wrapped by a `ServerTracing` of its own: its requests have a second span below the
+//! application's, unless the application's filter leaves them out.
 //!
 //! A sampler that looks at attributes is asked when all of this is there: what the conventions want
 //! for sampling, captured headers of the request, what [`on_request`](ServerTracing::on_request)

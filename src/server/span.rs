@@ -118,7 +118,9 @@ impl RequestGuard {
         }
         #[cfg(feature = "metrics")]
         if let Some(measured) = &mut self.measured {
-            measured.request.respond(status.as_u16(), matched_route(response.request()));
+            measured.request.respond(status.as_u16());
+            let route = measured.labels.route();
+            measured.request.set_route(route.or_else(|| matched_route(response.request())));
         }
         let is_upgrade = status == StatusCode::SWITCHING_PROTOCOLS;
         let has_body = match is_upgrade {
@@ -148,7 +150,7 @@ impl RequestGuard {
         }
         #[cfg(feature = "metrics")]
         if let Some(measured) = &mut self.measured {
-            measured.request.respond(status.as_u16(), None);
+            measured.request.respond(status.as_u16());
             let failed = is_server_error(status.as_u16());
             let error_type = failed.then(|| status.as_str().to_owned().into());
             self.end_measured(error_type, None);
@@ -170,6 +172,10 @@ impl RequestGuard {
         if let Some(Measured { mut request, labels }) = self.measured.take() {
             if let Some(body) = &self.body {
                 request.read(body.count());
+            }
+            // Known also where there was no response to tell it.
+            if let Some(route) = labels.route() {
+                request.set_route(Some(route));
             }
             request.end(error_type, sent, labels.added());
         }
@@ -302,12 +308,14 @@ fn measure(
         request.extensions_mut().insert(labels.clone());
         labels
     });
+    let extras = settings.extras.as_deref();
     let request = StartedRequest {
         method: settings.http.known_methods.classify(request.method().as_str()).attribute(),
         scheme: told.scheme.unwrap_or_else(|| connection_scheme(request)),
         version: protocol_version(request.version()),
         body_size: content_length(request.headers()),
+        provisional_route: extras.and_then(|extras| extras.provisional_route(request)),
         received,
     };
-    Measured { request: ServerMeasurement::start(metrics, &request), labels }
+    Measured { request: ServerMeasurement::start(metrics, request), labels }
 }

@@ -181,7 +181,7 @@ fn client(told: &Forwarded<'_>, request: &ServiceRequest) -> Option<(IpAddr, Opt
 }
 
 impl Extras {
-    fn provisional_route(&self, request: &ServiceRequest) -> Option<String> {
+    pub(super) fn provisional_route(&self, request: &ServiceRequest) -> Option<String> {
         let pattern = self.provisional_route.then(|| request.match_pattern()).flatten();
         pattern.filter(|pattern| !pattern.is_empty())
     }

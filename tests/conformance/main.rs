@@ -10,6 +10,9 @@ mod http;
 mod meter;
 #[cfg(feature = "metrics")]
 mod metrics;
+#[allow(dead_code, reason = "what the other tests over sockets use too")]
+#[path = "../it/registry.rs"]
+mod registry;
 mod semconv;
 #[allow(dead_code, reason = "the example's own parts start a process")]
 #[path = "../../examples/w3c_service/service.rs"]

@@ -35,6 +35,8 @@ async fn span_has_the_attributes_of_the_conventions() {
         let expected = [
             ("http.request.method", Value::from("GET")),
             ("http.response.status_code", Value::I64(200)),
+            ("network.peer.address", Value::from("127.0.0.1")),
+            ("network.peer.port", Value::I64(i64::from(port))),
             ("network.protocol.version", Value::from("1.1")),
             ("server.address", Value::from("127.0.0.1")),
             ("server.port", Value::I64(i64::from(port))),

@@ -96,6 +96,44 @@ async fn redirect_that_is_not_followed_counts_for_nothing() {
 }
 
 #[actix_web::test]
+async fn redirect_beyond_the_limit_is_a_failure() {
+    let server = redirecting_server(3);
+    for (setup, tracing) in Tracing::each() {
+        let _default = tracing.install();
+        for until_body_end in [false, true] {
+            for (limit, expected) in [
+                // A client that follows none has not had too many.
+                (0, "client GET 302\n"),
+                (1, "client GET 302\nclient GET 302 too_many_redirects failed\n"),
+                (2, "client GET 302\nclient GET 302\nclient GET 302 too_many_redirects failed\n"),
+                (3, "client GET 302\nclient GET 302\nclient GET 302\nclient GET 200\n"),
+            ] {
+                let before = tracing.ended(0).await.len();
+                let hook = ClientTracing::new().with_end_at_body_end(until_body_end);
+                let client = Client::builder().max_redirects(limit).wrap(hook).finish();
+                let mut response = client.get(server.url("/0")).send().await.unwrap();
+                drop(response.body().await.unwrap());
+                drop(response);
+                let spans = tracing.ended(before + expected.lines().count()).await;
+                let context = format!("{setup:?} {limit} {until_body_end}");
+                assert_eq!(tree(&spans[before..]), expected, "{context}");
+            }
+        }
+    }
+}
+
+#[actix_web::test]
+async fn hops_of_a_redirect_follow_one_another() {
+    // Each ends before the next one begins, also where its end depends on whether there is one.
+    let tracing = Tracing::ours();
+    let _default = tracing.install();
+    let server = redirecting_server(3);
+    drop(client().get(server.url("/0")).send().await.unwrap());
+    let spans = tracing.ended(4).await;
+    assert!(spans.is_sorted_by(|one, next| one.end_time <= next.start_time), "{spans:?}");
+}
+
+#[actix_web::test]
 async fn template_names_the_span() {
     for (setup, tracing) in Tracing::each() {
         let _default = tracing.install();
@@ -411,6 +449,48 @@ async fn requests_and_responses_can_be_recorded_in_more_detail() {
         assert_eq!(list("http.request.header.authorization"), None, "{setup:?}");
         let found = list("http.response.header.content-type").unwrap();
         assert_eq!(found, "[\"text/plain; charset=utf-8\"]", "{setup:?}");
+    }
+}
+
+#[actix_web::test]
+async fn network_details_are_there_on_request() {
+    for (setup, tracing) in Tracing::each() {
+        let _default = tracing.install();
+        let server = echo_server(&Tracing::none());
+        let port = i64::from(server.address.port());
+        let hook = ClientTracing::new();
+        let detailed = hook.clone().with_network_details(true).with_user_agent(true);
+        let named = format!("http://localhost:{port}/echo");
+        for (i, (hook, url, agent, expected)) in [
+            (&hook, &server.url("/echo"), Some("test/1"), [None, None, None, Some("127.0.0.1")]),
+            (
+                &detailed,
+                &server.url("/echo"),
+                Some("test/1"),
+                [Some("tcp"), Some("http"), Some("test/1"), Some("127.0.0.1")],
+            ),
+            // awc does not say what it has resolved a name to.
+            (&detailed, &named, None, [Some("tcp"), Some("http"), None, None]),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let request = client_with(hook.clone()).get(url);
+            let request = match agent {
+                Some(agent) => request.insert_header((header::USER_AGENT, agent)),
+                None => request,
+            };
+            drop(request.send().await.unwrap());
+            let span = &tracing.ended(i + 1).await[i];
+            let keys = ["network.transport", "url.scheme", "user_agent.original"];
+            let keys = keys.into_iter().chain(["network.peer.address"]);
+            for (key, expected) in keys.zip(expected) {
+                let found = attribute(span, key).map(|value| value.as_str().into_owned());
+                assert_eq!(found.as_deref(), expected, "{setup:?} {key} of {url}");
+            }
+            let peer_port = expected[3].map(|_| Value::I64(port));
+            assert_eq!(attribute(span, "network.peer.port"), peer_port.as_ref(), "{setup:?}");
+        }
     }
 }
 

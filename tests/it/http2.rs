@@ -23,7 +23,9 @@ use crate::support::{Setup, Tracing, attribute, tree};
 pub(crate) const SETUPS: [Setup; 2] = [Setup::OursBesideAnother, Setup::OursBelowEnvFilter];
 
 /// One connection, and the task that drives it.
-pub(crate) async fn connect(server: &TestServer) -> (SendRequest<Empty<Bytes>>, JoinHandle<()>) {
+pub(crate) type Connection = (SendRequest<Empty<Bytes>>, JoinHandle<()>);
+
+pub(crate) async fn connect(server: &TestServer) -> Connection {
     let socket = TcpStream::connect(server.address).await.unwrap();
     let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
     (sender, tokio::spawn(async move { drop(connection.await) }))

@@ -1,9 +1,12 @@
 //! A meter provider for each test.
 
+use opentelemetry::KeyValue;
 use opentelemetry_sdk::metrics::data::{
     AggregatedMetrics, Histogram, HistogramDataPoint, MetricData, ResourceMetrics,
 };
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
+
+use crate::registry;
 
 /// A meter provider, and what it has been told.
 pub(crate) struct Meter {
@@ -22,7 +25,18 @@ impl Meter {
     pub(crate) fn all(&self) -> Vec<ResourceMetrics> {
         self.exporter.reset();
         self.provider.force_flush().unwrap();
-        self.exporter.get_finished_metrics().unwrap()
+        let all = self.exporter.get_finished_metrics().unwrap();
+        for metric in all.iter().flat_map(|r| r.scope_metrics()).flat_map(|s| s.metrics()) {
+            let row = &registry::HTTP_METRICS[metric.name()];
+            let (instrument, points) = points(metric.data());
+            let found = (instrument, metric.unit());
+            assert_eq!(found, (row.instrument, row.unit), "{}", metric.name());
+            assert!(!metric.description().is_empty(), "{}", metric.name());
+            for attributes in points {
+                registry::check_measurement(metric.name(), &attributes);
+            }
+        }
+        all
     }
 
     /// What `f` makes of the metric `name` as it is now; `None` if there is no such metric.
@@ -73,6 +87,23 @@ impl Meter {
             let keys = keys.map(|kv| kv.key.to_string()).collect();
             (data.data_points().map(|point| point.value()).sum(), keys)
         })
+    }
+}
+
+/// The kind of instrument behind the data, and the attributes of each of its points.
+pub(crate) fn points(data: &AggregatedMetrics) -> (&'static str, Vec<Vec<KeyValue>>) {
+    match data {
+        AggregatedMetrics::F64(MetricData::Histogram(data)) => {
+            ("histogram", data.data_points().map(|p| p.attributes().cloned().collect()).collect())
+        }
+        AggregatedMetrics::U64(MetricData::Histogram(data)) => {
+            ("histogram", data.data_points().map(|p| p.attributes().cloned().collect()).collect())
+        }
+        AggregatedMetrics::I64(MetricData::Sum(data)) if !data.is_monotonic() => {
+            let points = data.data_points().map(|p| p.attributes().cloned().collect()).collect();
+            ("updowncounter", points)
+        }
+        other => panic!("{other:?} is made by no instrument of the conventions"),
     }
 }
 

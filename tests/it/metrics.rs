@@ -227,6 +227,44 @@ async fn outgoing_requests_are_measured_in_more_detail_on_request() {
 }
 
 #[actix_web::test]
+async fn redirect_beyond_the_limit_is_measured_as_a_failure() {
+    let server = TestServer::start(&Tracing::none(), ServerTracing::new(), |app| {
+        let around =
+            || async { HttpResponse::Found().insert_header(("location", "/x")).body("go") };
+        app.route("/x", web::get().to(around));
+    });
+    for setup in [Setup::Ours, Setup::Theirs, Setup::Nothing] {
+        for (has_sizes, until_body_end) in [(false, false), (true, false), (false, true)] {
+            let (tracing, meter) = (Tracing::new(setup), Meter::new());
+            let _default = tracing.install();
+            let metrics = ClientMetrics::new(&meter.provider).with_active_requests();
+            let metrics = if has_sizes { metrics.with_body_sizes() } else { metrics };
+            let hook =
+                ClientTracing::new().with_metrics(metrics).with_end_at_body_end(until_body_end);
+            let client = Client::builder().max_redirects(2).wrap(hook).finish();
+            let mut response = client.get(server.url("/x")).send().await.unwrap();
+            assert_eq!(response.body().await.unwrap(), "go");
+            drop(response);
+
+            let context = format!("{setup:?} {has_sizes} {until_body_end}");
+            let tail = format!(
+                "http.request.method=GET http.response.status_code=302 \
+                 network.protocol.version=1.1 server.address=127.0.0.1 server.port={}",
+                server.address.port()
+            );
+            let expected =
+                [format!("error.type=too_many_redirects {tail} x1"), format!("{tail} x2")];
+            assert_eq!(meter.durations("http.client.request.duration"), expected, "{context}");
+            assert_eq!(meter.active("http.client.active_requests").unwrap().0, 0, "{context}");
+            if has_sizes {
+                // Of the others nobody has read the bodies.
+                assert_eq!(meter.sizes("http.client.response.body.size"), Some(2), "{context}");
+            }
+        }
+    }
+}
+
+#[actix_web::test]
 async fn bodies_that_come_in_chunks_are_counted() {
     for setup in [Setup::Ours, Setup::Theirs] {
         for reads in [true, false] {

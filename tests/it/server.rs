@@ -4,9 +4,12 @@ use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
 use std::sync::{Arc, Mutex};
 
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
+use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, Bytes};
-use actix_web::{HttpRequest, HttpResponse, guard};
+use actix_web::{Error, HttpRequest, HttpResponse, guard};
 use awc::Client;
 use futures_util::stream;
 use opentelemetry::Value;
@@ -287,11 +290,11 @@ async fn failures_are_told_by_the_status_code() {
 async fn error_of_other_middleware_gives_its_status() {
     for (setup, tracing) in Tracing::each() {
         let server = TestServer::start(&tracing, ServerTracing::new(), |app| {
-            let refuse = actix_web::middleware::from_fn(|request, next| async move {
+            let refuse = from_fn(|request, next| async move {
                 if true {
                     return Err(actix_web::error::ErrorServiceUnavailable("busy"));
                 }
-                let next: actix_web::middleware::Next<actix_web::body::BoxBody> = next;
+                let next: Next<BoxBody> = next;
                 next.call(request).await
             });
             app.service(web::resource("/x").wrap(refuse).to(HttpResponse::Ok));
@@ -350,6 +353,56 @@ async fn content_length_and_head_are_as_without_the_middleware() {
         assert_eq!(response.ends_with("hello"), has_body, "{request}: {response}");
         let spans = tracing.ended(before + 1).await;
         assert_eq!(tree(&spans[before..]), format!("server {request} 200\n"));
+    }
+}
+
+/// Middleware further out that takes a body in one piece where that is possible, as compression
+/// does, and says so.
+async fn takes_bytes(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let response = next.call(request).await?;
+    Ok(response.map_body(|_, body| match body.try_into_bytes() {
+        Ok(bytes) => BoxBody::new([&b"whole: "[..], &bytes].concat()),
+        Err(body) => BoxBody::new(body),
+    }))
+}
+
+#[actix_web::test]
+async fn body_can_be_taken_in_one_piece() {
+    let streamed = || async {
+        let chunks = [Ok::<_, io::Error>(Bytes::from("hello"))];
+        HttpResponse::Ok().streaming(stream::iter(chunks))
+    };
+    for (setup, tracing) in Tracing::each() {
+        let outer = ServerTracing::new().filter(|_| false);
+        let server = TestServer::start(&tracing, outer, move |app| {
+            app.service(
+                web::scope("/s")
+                    .wrap(ServerTracing::new().with_body_sizes(true))
+                    .wrap(from_fn(takes_bytes))
+                    .route("/text", web::get().to(|| async { "hello" }))
+                    .route("/empty", web::get().to(HttpResponse::Ok))
+                    .route("/stream", web::get().to(streamed)),
+            );
+        });
+        for (i, (path, answer, size)) in [
+            ("/s/text", "\r\n\r\nwhole: hello", 5),
+            ("/s/empty", "\r\n\r\nwhole: ", 0),
+            ("/s/stream", "\r\n5\r\nhello\r\n0\r\n\r\n", 5),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let said = send(&server, &format!("GET {path} HTTP/1.1\nHost: h"));
+            assert!(said.ends_with(answer), "{setup:?} {path}: {said}");
+            let spans = tracing.ended(i + 1).await;
+            assert_eq!(spans.len(), i + 1, "{setup:?} {path}: it ends once");
+            assert_eq!(tree(&spans[i..]), format!("server GET {path} 200\n"), "{setup:?}");
+            let sent = attribute(&spans[i], "http.response.body.size");
+            assert_eq!(sent, Some(&size.into()), "{setup:?} {path}");
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use opentelemetry::Value;
-use opentelemetry::trace::{Status, TracerProvider as _};
+use opentelemetry::trace::{SpanKind, Status, TracerProvider as _};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{
     RandomIdGenerator, Sampler, SdkTracer, SdkTracerProvider, ShouldSample, SpanData, SpanExporter,
@@ -22,6 +22,8 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer as _, Registry, reload};
+
+use crate::registry;
 
 /// Collects finished spans. Clones share what they collected.
 #[derive(Clone, Debug, Default)]
@@ -217,6 +219,18 @@ impl Tracing {
         self.recorder.ended(count).await
     }
 
+    /// The same for the spans of requests that were not for nothing: neither what libraries record,
+    /// which over HTTP/2 is much, nor a 404.
+    pub(crate) async fn requests_ended(&self, count: usize) -> Vec<SpanData> {
+        let not_found = Some(Value::I64(404));
+        self.recorder
+            .ended_of(count, |span| {
+                let status = attribute(span, "http.response.status_code");
+                span.span_kind == SpanKind::Server && status != not_found.as_ref()
+            })
+            .await
+    }
+
     /// The same for tracing-opentelemetry's layer beside ours.
     pub(crate) async fn ended_beside(&self, count: usize) -> Vec<SpanData> {
         self.beside.ended(count).await
@@ -246,10 +260,15 @@ impl Recorder {
     }
 
     async fn ended(&self, count: usize) -> Vec<SpanData> {
+        self.ended_of(count, |_| true).await
+    }
+
+    async fn ended_of(&self, count: usize, is_one: impl Fn(&SpanData) -> bool) -> Vec<SpanData> {
         let wait = async {
             loop {
                 let grown = self.grown.notified();
-                let spans = self.spans();
+                let mut spans = self.spans();
+                spans.retain(&is_one);
                 if spans.len() >= count {
                     return spans;
                 }
@@ -260,6 +279,9 @@ impl Recorder {
         let Ok(spans) = waited else {
             panic!("fewer than {count} spans:\n{}", tree(&self.spans()))
         };
+        for span in &spans {
+            registry::check_span(span);
+        }
         in_tree_order(&spans).into_iter().map(|(_, span)| span.clone()).collect()
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Each test puts our service, which is `ServerTracing` on actix-web and `ClientTracing` on awc,
 //! into a chain of calls with services on the SDKs of Python (WSGI and requests), Node (node:http
-//! and undici) and Go (otelhttp), whose sources are in the folders beside this one. Spans go to
-//! receivers in this process.
+//! and undici) and Go (otelhttp), whose sources are in the folders beside this one. Ours has our
+//! layer, tracing-opentelemetry's in its place, or none. Spans go to receivers in this process.
 //!
 //! `../build.sh` gets ready what the services run with, the first time within half a minute, over
 //! the network. Where a language's runtime is missing its tests say that they are skipped, unless
@@ -31,7 +31,8 @@ const TRACESTATE: &str = "rojo=00f067aa0ba902b7,t_e-n*t/a@sys=!\"#$%&'";
 const LEVEL_2: &str = "rojo=00f067aa0ba902b7,1a@2b@c= x y,9z=8";
 const BAGGAGE: &str = "user=J%C3%BCrgen%20M;ttl=5;secret,plan=a=b,region=eu%2Cwest";
 
-/// A test of each name for each SDK, in a module that has the SDK's name.
+/// A test of each name for each SDK, in a module that has the SDK's name: with our layer, and, in
+/// `their_layer` there, with tracing-opentelemetry's.
 macro_rules! for_each_sdk {
     ($($test:ident)*) => {
         for_each_sdk!(@ go Go: $($test)*);
@@ -41,12 +42,27 @@ macro_rules! for_each_sdk {
     (@ $module:ident $sdk:ident: $($test:ident)*) => {
         mod $module {
             use crate::sdk::Sdk;
+            use crate::stage::Ours;
 
-            $(#[actix_web::test]
-            async fn $test() {
-                crate::$test(Sdk::$sdk).await;
-            })*
+            for_each_sdk!(with $sdk Layer: $($test)*);
+
+            #[actix_web::test]
+            async fn context_passes_through_without_a_layer() {
+                crate::context_passes_through_without_a_layer(Sdk::$sdk).await;
+            }
+
+            mod their_layer {
+                use super::{Ours, Sdk};
+
+                for_each_sdk!(with $sdk TheirLayer: $($test)*);
+            }
         }
+    };
+    (with $sdk:ident $ours:ident: $($test:ident)*) => {
+        $(#[actix_web::test]
+        async fn $test() {
+            crate::$test(Sdk::$sdk, Ours::$ours).await;
+        })*
     };
 }
 
@@ -56,12 +72,20 @@ for_each_sdk! {
     baggage_goes_through
     unsampled_caller_is_followed
     unsampled_root_is_followed
-    context_passes_through_without_a_layer
 }
 
 #[actix_web::test]
 async fn one_trace_goes_through_all_languages() {
-    let Some(stage) = Stage::set(&[Sdk::Python, Sdk::Node, Sdk::Go], Ours::Layer) else { return };
+    one_trace_goes_through_all(Ours::Layer).await;
+}
+
+#[actix_web::test]
+async fn one_trace_goes_through_all_languages_with_their_layer() {
+    one_trace_goes_through_all(Ours::TheirLayer).await;
+}
+
+async fn one_trace_goes_through_all(ours: Ours) {
+    let Some(stage) = Stage::set(&[Sdk::Python, Sdk::Node, Sdk::Go], ours) else { return };
     let chain = [
         Hop::from(Sdk::Python).setting("first", "python"),
         rust().setting("second", "rust"),
@@ -89,8 +113,8 @@ async fn one_trace_goes_through_all_languages() {
 }
 
 /// The SDK starts the trace: its ids and its decision go to our service, through it, and come back.
-async fn caller_and_callee_share_one_trace(sdk: Sdk) {
-    let Some(stage) = Stage::set(&[sdk], Ours::Layer) else { return };
+async fn caller_and_callee_share_one_trace(sdk: Sdk, ours: Ours) {
+    let Some(stage) = Stage::set(&[sdk], ours) else { return };
     let chain = [sdk.into(), rust(), sdk.into(), rust()];
     let arrived = stage.relay(&[], &chain).await;
     let spans = stage.end().await;
@@ -101,8 +125,8 @@ async fn caller_and_callee_share_one_trace(sdk: Sdk) {
     assert_eq!(arrived[1].parent()[3], arrived[2].parent()[3]);
 }
 
-async fn tracestate_goes_through(sdk: Sdk) {
-    let Some(stage) = Stage::set(&[sdk], Ours::Layer) else { return };
+async fn tracestate_goes_through(sdk: Sdk, ours: Ours) {
+    let Some(stage) = Stage::set(&[sdk], ours) else { return };
     let parent = traceparent("01");
     let chain = [rust(), sdk.into(), rust(), sdk.into()];
     let arrived =
@@ -133,8 +157,8 @@ fn tracestates(arrived: &[Arrived]) -> Vec<Option<&str>> {
     arrived.iter().map(|arrived| arrived.header("tracestate")).collect()
 }
 
-async fn baggage_goes_through(sdk: Sdk) {
-    let Some(stage) = Stage::set(&[sdk], Ours::Layer) else { return };
+async fn baggage_goes_through(sdk: Sdk, ours: Ours) {
+    let Some(stage) = Stage::set(&[sdk], ours) else { return };
 
     // Received, read, sent on, by ours, the SDK, and ours.
     let chain = [rust().setting("added", "50% \"ü\""), sdk.into(), rust()];
@@ -174,8 +198,8 @@ async fn baggage_goes_through(sdk: Sdk) {
 }
 
 /// Nobody records what the caller did not, and everything is passed on all the same.
-async fn unsampled_caller_is_followed(sdk: Sdk) {
-    let Some(stage) = Stage::set(&[sdk], Ours::Layer) else { return };
+async fn unsampled_caller_is_followed(sdk: Sdk, ours: Ours) {
+    let Some(stage) = Stage::set(&[sdk], ours) else { return };
     let parent = traceparent("00");
     let lines = [("traceparent", &*parent), ("tracestate", TRACESTATE), ("baggage", "a=1")];
     for chain in [[rust(), sdk.into(), rust()], [sdk.into(), rust(), sdk.into()]] {
@@ -190,8 +214,8 @@ async fn unsampled_caller_is_followed(sdk: Sdk) {
 }
 
 /// The same, where the SDK itself has decided.
-async fn unsampled_root_is_followed(sdk: Sdk) {
-    let stage = Stage::with_sampler(&[sdk], Ours::Layer, "parentbased_always_off");
+async fn unsampled_root_is_followed(sdk: Sdk, ours: Ours) {
+    let stage = Stage::with_sampler(&[sdk], ours, "parentbased_always_off");
     let Some(stage) = stage else { return };
     let chain = [Hop::from(sdk).setting("a", "1"), rust(), sdk.into(), rust()];
     let arrived = stage.relay(&[], &chain).await;

@@ -1,12 +1,19 @@
 //! Our service, those of other SDKs, and receivers for the spans of both.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use awc::Client;
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use spanbridge::{TracingConfig, TracingGuard};
+use tokio::runtime::Runtime;
 use tracing::Dispatch;
 use tracing::subscriber::NoSubscriber;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::prelude::*;
 
 use crate::process::Process;
@@ -21,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ours {
     Layer,
+    /// tracing-opentelemetry's layer in place of ours, with the SDK and its exporter.
+    TheirLayer,
     NoLayer,
 }
 
@@ -51,11 +60,67 @@ impl From<Sdk> for Hop {
     }
 }
 
+/// What the SDK's exporter works on. Not the test's own runtime: that waits while the provider shuts
+/// down.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+});
+
+/// Where the spans of our service go through.
+enum Pipeline {
+    Ours(TracingGuard),
+    Theirs(SdkTracerProvider),
+    None,
+}
+
+impl Pipeline {
+    fn new(setup: Ours, endpoint: &str) -> (Dispatch, Self) {
+        let registry = tracing_subscriber::registry();
+        match setup {
+            Ours::NoLayer => (Dispatch::new(NoSubscriber::new()), Self::None),
+            Ours::Layer => {
+                let config = TracingConfig::default()
+                    .with_url(endpoint)
+                    .with_sampling_rate_per_million(1_000_000)
+                    .with_service_name(RUST);
+                let built = spanbridge::layer_from(Some(config)).unwrap();
+                let (layer, guard) = built.expect("tracing is on");
+                (Dispatch::new(registry.with(layer)), Self::Ours(guard))
+            }
+            Ours::TheirLayer => {
+                let entered = RUNTIME.enter();
+                let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint);
+                let exporter = exporter.build().unwrap();
+                drop(entered);
+                let provider = SdkTracerProvider::builder()
+                    .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
+                    .with_resource(Resource::builder().with_service_name(RUST).build())
+                    .with_batch_exporter(exporter)
+                    .build();
+                // Not what HTTP's libraries record of themselves.
+                let layer = tracing_opentelemetry::layer()
+                    .with_tracer(provider.tracer("peers"))
+                    .with_filter(LevelFilter::INFO);
+                (Dispatch::new(registry.with(layer)), Self::Theirs(provider))
+            }
+        }
+    }
+
+    /// Sends what is left.
+    fn end(self) {
+        match self {
+            Self::Ours(guard) => guard.shutdown(PATIENCE).unwrap(),
+            Self::Theirs(provider) => provider.shutdown_with_timeout(PATIENCE).unwrap(),
+            Self::None => {}
+        }
+    }
+}
+
 /// All that a test needs, each part running. Processes end with it, also when the test fails.
 pub(crate) struct Stage {
     peers: Vec<Process>,
     urls: BTreeMap<&'static str, String>,
-    guard: Option<TracingGuard>,
+    pipeline: Pipeline,
     service: Service,
     /// Ours speaks gRPC, the others HTTP.
     ours: OtlpReceiver,
@@ -77,18 +142,7 @@ impl Stage {
         // All are started before the first is waited for.
         let started: Vec<_> =
             sdks.iter().map(|sdk| (*sdk, sdk.start(theirs.endpoint(), sampler))).collect();
-        let (dispatch, guard) = match setup {
-            Ours::NoLayer => (Dispatch::new(NoSubscriber::new()), None),
-            Ours::Layer => {
-                let config = TracingConfig::default()
-                    .with_url(ours.endpoint())
-                    .with_sampling_rate_per_million(1_000_000)
-                    .with_service_name(RUST);
-                let built = spanbridge::layer_from(Some(config)).unwrap();
-                let (layer, guard) = built.expect("tracing is on");
-                (Dispatch::new(tracing_subscriber::registry().with(layer)), Some(guard))
-            }
-        };
+        let (dispatch, pipeline) = Pipeline::new(setup, ours.endpoint());
         let service = Service::start(dispatch);
         let mut urls = BTreeMap::from([(RUST, format!("{}/relay", service.url))]);
         let mut peers = Vec::new();
@@ -97,7 +151,7 @@ impl Stage {
             urls.insert(sdk.name(), format!("{url}/relay"));
             peers.push(process);
         }
-        Some(Self { peers, urls, guard, service, ours, theirs })
+        Some(Self { peers, urls, pipeline, service, ours, theirs })
     }
 
     /// Sends a request with these header lines through the chain, and gives what has arrived at
@@ -123,9 +177,7 @@ impl Stage {
         // The others first, since ours waits for the connections that they have to it.
         self.peers.into_iter().for_each(Process::stop);
         self.service.end(PATIENCE).await;
-        if let Some(guard) = self.guard {
-            guard.shutdown(PATIENCE).unwrap();
-        }
+        self.pipeline.end();
         for receiver in [&self.ours, &self.theirs] {
             assert_eq!(receiver.counts().malformed, 0);
         }
