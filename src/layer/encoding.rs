@@ -452,7 +452,7 @@ pub(crate) enum Simple<'a> {
 
 /// The first record, if it is a simple value: its field and the value. `None` if it is another one,
 /// which is not taken then.
-#[inline]
+#[inline(always)]
 pub(crate) fn take_simple<'a>(bytes: &mut &'a [u8]) -> Option<(u8, Simple<'a>)> {
     while bytes.first()? & tag::DEAD != 0 {
         *bytes = bytes.get(record_length(bytes)?..)?;

@@ -127,11 +127,7 @@ impl Plain<'_> {
         &ClosedSpan { ref record, bytes, events }: &ClosedSpan<'_>,
     ) -> Option<()> {
         let site = self.site(record.metadata)?;
-        wire::bytes(out, span::TRACE_ID, &record.identity.trace_id.to_be_bytes());
-        wire::bytes(out, span::SPAN_ID, &record.identity.span_id.to_be_bytes());
-        if record.parent.span_id != 0 {
-            wire::bytes(out, span::PARENT_SPAN_ID, &record.parent.span_id.to_be_bytes());
-        }
+        write_ids(out, record);
         let mut events = events.iter();
         let mut name = Cow::Borrowed(site.callsite.name.as_bytes());
         // What `update_name` says stands, whatever fields say later.
@@ -197,9 +193,9 @@ impl Plain<'_> {
         out.extend_from_slice(&site.attributes);
         wire::bytes_if_any(out, span::NAME, &name);
         let span_kind = span_data::kind(&span_kind.unwrap_or(SpanKind::Internal));
-        wire::uint(out, span::KIND, span_kind);
-        wire::fixed64(out, span::START, self.calibration.unix_nanos(record.start));
-        wire::fixed64(out, span::END, self.calibration.unix_nanos(record.end));
+        let start = self.calibration.unix_nanos(record.start);
+        let end = self.calibration.unix_nanos(record.end);
+        write_times(out, span_kind, start, end);
         wire::uint_if_any(out, span::DROPPED_ATTRIBUTES, record.dropped_attributes.into());
         wire::uint_if_any(out, span::DROPPED_EVENTS, record.dropped_events.into());
         wire::uint_if_any(out, span::DROPPED_LINKS, record.dropped_links.into());
@@ -274,6 +270,35 @@ impl Site {
         let attribute_count = callsite.attributes.len() as u32;
         Self { fields, attributes, attribute_count, is_plain, callsite }
     }
+}
+
+/// The ids, in one go.
+#[inline]
+fn write_ids(out: &mut Vec<u8>, record: &SpanRecord) {
+    const TRACE: usize = 2 + 16;
+    const SPAN: usize = 2 + 8;
+    let mut ids = [0; TRACE + 2 * SPAN];
+    let (trace, spans) = ids.split_at_mut(TRACE);
+    let (span, parent) = spans.split_at_mut(SPAN);
+    wire::place(trace, span::TRACE_ID, record.identity.trace_id.to_be_bytes());
+    wire::place(span, span::SPAN_ID, record.identity.span_id.to_be_bytes());
+    wire::place(parent, span::PARENT_SPAN_ID, record.parent.span_id.to_be_bytes());
+    let has_parent = record.parent.span_id != 0;
+    out.extend_from_slice(if has_parent { &ids } else { &ids[..TRACE + SPAN] });
+}
+
+/// The kind, a small number, and the times, in one go.
+#[inline]
+fn write_times(out: &mut Vec<u8>, span_kind: u64, start: u64, end: u64) {
+    let [a0, a1, a2, a3, a4, a5, a6, a7] = start.to_le_bytes();
+    let [b0, b1, b2, b3, b4, b5, b6, b7] = end.to_le_bytes();
+    const KIND: u8 = wire::varint_key(span::KIND);
+    const START: u8 = wire::fixed64_key(span::START);
+    const END: u8 = wire::fixed64_key(span::END);
+    let kind = span_kind as u8;
+    out.extend_from_slice(&[
+        KIND, kind, START, a0, a1, a2, a3, a4, a5, a6, a7, END, b0, b1, b2, b3, b4, b5, b6, b7,
+    ]);
 }
 
 /// The text of a value.

@@ -37,6 +37,24 @@ fn key(out: &mut Vec<u8>, field: u8, wire: u8) {
     varint(out, u64::from(field) << 3 | u64::from(wire));
 }
 
+/// The key of an integer, for a field below 16.
+pub(super) const fn varint_key(field: u8) -> u8 {
+    field << 3 | VARINT
+}
+
+/// The key of eight bytes, for a field below 16.
+pub(super) const fn fixed64_key(field: u8) -> u8 {
+    field << 3 | FIXED64
+}
+
+/// Puts a field below 16 into memory that is as long as that.
+#[inline]
+pub(super) fn place<const N: usize>(out: &mut [u8], field: u8, value: [u8; N]) {
+    let (head, content) = out.split_at_mut(2);
+    head.copy_from_slice(&[field << 3 | LENGTH_DELIMITED, N as u8]);
+    content.copy_from_slice(&value);
+}
+
 /// The head of a field whose `length` bytes the caller writes next.
 #[inline]
 pub(super) fn head(out: &mut Vec<u8>, field: u8, length: usize) {
