@@ -109,8 +109,9 @@ struct Gathered {
     is_flushed: bool,
 }
 
-/// What is gathered before it is sent: the frames of most batches.
-const GATHERED: usize = 256 * 1024;
+/// What is gathered before it is sent: several frames of HTTP/2. More is no faster: it leaves the
+/// cache before it is copied again.
+const GATHERED: usize = 64 * 1024;
 
 impl Stream {
     /// Notes what went wrong, and, where that says nothing, what the peer said before.
