@@ -442,6 +442,7 @@ pub(crate) fn take_record<'a>(bytes: &mut &'a [u8]) -> Option<Record<'a>> {
 
 /// A value that is passed on as it stands. Text was UTF-8 when it was written.
 #[derive(Clone, Copy, Debug)]
+#[allow(dead_code, reason = "read where OTLP is built in")]
 pub(crate) enum Simple<'a> {
     Bool(bool),
     F64(f64),
@@ -453,6 +454,7 @@ pub(crate) enum Simple<'a> {
 /// The first record, if it is a simple value: its field and the value. `None` if it is another one,
 /// which is not taken then.
 #[inline(always)]
+#[allow(dead_code, reason = "called where OTLP is built in")]
 pub(crate) fn take_simple<'a>(bytes: &mut &'a [u8]) -> Option<(u8, Simple<'a>)> {
     while bytes.first()? & tag::DEAD != 0 {
         *bytes = bytes.get(record_length(bytes)?..)?;
