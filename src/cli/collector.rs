@@ -231,7 +231,7 @@ impl Rejected {
 /// How long to wait at least before the request is sent again; `None` where that would be in vain.
 fn delay(retry: Retry) -> Option<Duration> {
     match retry {
-        Retry::No => None,
+        Retry::No | Retry::Hopeless => None,
         Retry::Now | Retry::Soon => Some(Duration::ZERO),
         Retry::After(delay) => (delay <= LONGEST_DELAY).then_some(delay),
     }

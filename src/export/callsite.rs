@@ -1,7 +1,43 @@
 //! What a callsite's metadata says of its spans and events, worked out once for each callsite.
 
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
 use opentelemetry::{Key, KeyValue};
 use tracing::{Level, Metadata};
+
+/// What is known of callsites, by the addresses of their metadata. `Metadata::callsite` is no key:
+/// it compares the addresses of callsites, and those of zero-sized ones (`tracing-log` has five)
+/// are one and the same.
+pub(super) type ByAddress<T> = HashMap<usize, T, BuildHasherDefault<AddressHasher>>;
+
+pub(super) fn address(metadata: &Metadata<'static>) -> usize {
+    std::ptr::from_ref(metadata).addr()
+}
+
+/// Addresses are the program's own, so that nobody can choose them to collide.
+#[derive(Debug, Default)]
+pub(super) struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_usize(usize::from(*byte));
+        }
+    }
+
+    #[inline]
+    fn write_usize(&mut self, address: usize) {
+        // Fibonacci hashing: what differs in the middle bits differs in the upper ones after.
+        self.0 = (self.0 ^ address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    /// The map takes from both ends.
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0.rotate_left(32)
+    }
+}
 
 /// Which attributes are made from a callsite's metadata.
 #[derive(Clone, Copy, Debug)]

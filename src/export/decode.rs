@@ -9,7 +9,7 @@ use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, TraceFla
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use tracing::{Level, Metadata};
 
-use crate::export::callsite::{Callsite, Field, MetadataAttributes, key};
+use crate::export::callsite::{ByAddress, Callsite, Field, MetadataAttributes, address, key};
 use crate::export::chunk::Chunk;
 use crate::export::closed_span::ClosedSpan;
 use crate::layer::encoding::{Record, Recorded, StatusCode, records};
@@ -22,9 +22,7 @@ pub(crate) struct Decoder {
     engine: Arc<Engine>,
     scope: InstrumentationScope,
     with: MetadataAttributes,
-    /// By the metadata's address. `Metadata::callsite` is no key: it compares the addresses of
-    /// callsites, and those of zero-sized ones (`tracing-log` has five) are one and the same.
-    callsites: HashMap<usize, Arc<Callsite>>,
+    callsites: ByAddress<Arc<Callsite>>,
     thread_names: HashMap<u32, Option<StringValue>>,
 }
 
@@ -76,7 +74,7 @@ impl Decoder {
         scope: InstrumentationScope,
         with: MetadataAttributes,
     ) -> Self {
-        Self { engine, scope, with, callsites: HashMap::new(), thread_names: HashMap::new() }
+        Self { engine, scope, with, callsites: ByAddress::default(), thread_names: HashMap::new() }
     }
 
     #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
@@ -168,7 +166,7 @@ impl Decoder {
         let with = self.with;
         let site = self
             .callsites
-            .entry(std::ptr::from_ref(metadata).addr())
+            .entry(address(metadata))
             .or_insert_with(|| Arc::new(Callsite::new(metadata, with)));
         Arc::clone(site)
     }
@@ -342,7 +340,7 @@ fn set_field(field: &Field, value: Recorded<'_>, parts: &mut Parts, limit: u32) 
     match field {
         Field::OtelName if parts.is_renamed => {}
         Field::OtelName => parts.name = Some(text(value).into_owned().into()),
-        Field::OtelKind => parts.kind = kind(&text(value)),
+        Field::OtelKind => parts.kind = kind(text(value).as_bytes()),
         Field::OtelStatusCode => set_status_code(&mut parts.status, &text(value)),
         Field::OtelStatusDescription => fail(&mut parts.status, &text(value)),
         field => match value {
@@ -359,7 +357,7 @@ fn set_field(field: &Field, value: Recorded<'_>, parts: &mut Parts, limit: u32) 
     }
 }
 
-pub(super) fn kind(text: &str) -> Option<SpanKind> {
+pub(super) fn kind(text: &[u8]) -> Option<SpanKind> {
     let kinds = [
         ("client", SpanKind::Client),
         ("consumer", SpanKind::Consumer),
@@ -367,7 +365,10 @@ pub(super) fn kind(text: &str) -> Option<SpanKind> {
         ("producer", SpanKind::Producer),
         ("server", SpanKind::Server),
     ];
-    kinds.into_iter().find(|(name, _)| text.eq_ignore_ascii_case(name)).map(|(_, kind)| kind)
+    kinds
+        .into_iter()
+        .find(|(name, _)| text.eq_ignore_ascii_case(name.as_bytes()))
+        .map(|(_, kind)| kind)
 }
 
 pub(super) fn text(value: Recorded<'_>) -> Cow<'_, str> {

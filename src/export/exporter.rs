@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -13,12 +14,14 @@ use crate::export::sink::Outcome;
 /// An export that is under way, on the exporter's own thread.
 pub(crate) type Exporting<'a> = Pin<Box<dyn Future<Output = Outcome> + 'a>>;
 
+/// How long a batch may take, where shutdown waits for it: asked again and again meanwhile.
+pub(crate) type Urgency<'a> = &'a dyn Fn() -> Option<Duration>;
+
 /// [`SpanExporter`] returns an opaque future, so it cannot be a trait object itself; nor does it
 /// know of haste, or of batches that were taken in part.
 pub(crate) trait DynExporter: fmt::Debug + Send + Sync {
-    /// With `is_urgent` a failure is not followed by another try.
-    fn export<'a>(&'a self, batch: Vec<SpanData>, is_urgent: &'a dyn Fn() -> bool)
-    -> Exporting<'a>;
+    /// Where it is urgent, a failure is not followed by another try.
+    fn export<'a>(&'a self, batch: Vec<SpanData>, urgency: Urgency<'a>) -> Exporting<'a>;
     fn force_flush(&self) -> OTelSdkResult;
     /// Without a timeout: exporters have one of the trait's two methods or the other, and this one
     /// reaches both. Who waits for it has a timeout already.
@@ -27,7 +30,7 @@ pub(crate) trait DynExporter: fmt::Debug + Send + Sync {
 }
 
 impl<E: SpanExporter> DynExporter for E {
-    fn export<'a>(&'a self, batch: Vec<SpanData>, _: &'a dyn Fn() -> bool) -> Exporting<'a> {
+    fn export<'a>(&'a self, batch: Vec<SpanData>, _: Urgency<'a>) -> Exporting<'a> {
         Box::pin(async move {
             match SpanExporter::export(self, batch).await {
                 Ok(()) => Outcome::Delivered,

@@ -2,19 +2,22 @@
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::SpanData;
 
-use crate::export::exporter::{DynExporter, Exporting};
+use crate::export::exporter::{DynExporter, Exporting, Urgency};
 use crate::export::sink::{Exporter, Outcome};
 
 /// Gives every batch to all exporters at once, so that one that is slow, down or broken costs the
 /// others nothing of it. A span counts as exported if all took it.
 ///
-/// The next batch starts when all are done with the last one.
+/// The next batch starts when all are done with the last one; at shutdown, when its share of the time
+/// is over.
 #[derive(Debug)]
 pub(crate) struct FanOut(Vec<Box<dyn DynExporter>>);
 
@@ -45,28 +48,27 @@ impl FanOut {
 }
 
 impl DynExporter for FanOut {
-    fn export<'a>(
-        &'a self,
-        batch: Vec<SpanData>,
-        is_urgent: &'a dyn Fn() -> bool,
-    ) -> Exporting<'a> {
+    fn export<'a>(&'a self, batch: Vec<SpanData>, urgency: Urgency<'a>) -> Exporting<'a> {
         Box::pin(async move {
             let exporters = self.0.iter();
             let mut parts: Vec<_> = exporters
-                .map(|exporter| Part::Running(exporter.export(batch.clone(), is_urgent)))
+                .map(|exporter| Part::Running(exporter.export(batch.clone(), urgency)))
                 .collect();
             drop(batch);
+            let mut time = pin!(time_for(urgency));
             poll_fn(|cx| {
                 let mut is_done = true;
                 for part in &mut parts {
                     is_done &= part.poll(cx).is_ready();
                 }
-                if is_done { Poll::Ready(()) } else { Poll::Pending }
+                if is_done { Poll::Ready(()) } else { time.as_mut().poll(cx) }
             })
             .await;
             let outcomes = parts.into_iter().map(|part| match part {
                 Part::Done(outcome) => outcome,
-                Part::Running(_) => Outcome::Failed("the export was left".to_owned()),
+                Part::Running(_) => {
+                    Outcome::Failed("an exporter did not end in time for shutdown".to_owned())
+                }
             });
             outcomes.fold(Outcome::Delivered, Outcome::and)
         })
@@ -82,6 +84,17 @@ impl DynExporter for FanOut {
 
     fn set_resource(&mut self, resource: &Resource) {
         self.0.iter_mut().for_each(|exporter| exporter.set_resource(resource));
+    }
+}
+
+/// Waits until a batch must be left for the sake of the next one.
+async fn time_for(urgency: Urgency<'_>) {
+    const STEP: Duration = Duration::from_millis(50);
+    loop {
+        if let Some(left) = urgency() {
+            return tokio::time::sleep(left).await;
+        }
+        tokio::time::sleep(STEP).await;
     }
 }
 
@@ -101,15 +114,20 @@ impl Part<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
+    use std::sync::mpsc::{self, Sender};
     use std::sync::{Arc, Mutex};
-    use std::time::Duration;
+    use std::time::Instant;
 
     use opentelemetry_sdk::testing::trace::new_test_export_span_data;
-    use opentelemetry_sdk::trace::InMemorySpanExporter;
+    use opentelemetry_sdk::trace::{InMemorySpanExporter, SpanExporter};
+
+    use tracing::info_span;
+    use tracing_subscriber::prelude::*;
 
     use super::*;
     use crate::export::worker::OwnRuntime;
+
+    const LONG: Duration = Duration::from_secs(30);
 
     /// An exporter that ends in one of these ways, and notes whether there was haste.
     #[derive(Clone, Debug)]
@@ -133,14 +151,10 @@ mod tests {
     }
 
     impl DynExporter for Ends {
-        fn export<'a>(
-            &'a self,
-            _: Vec<SpanData>,
-            is_urgent: &'a dyn Fn() -> bool,
-        ) -> Exporting<'a> {
+        fn export<'a>(&'a self, _: Vec<SpanData>, urgency: Urgency<'a>) -> Exporting<'a> {
             Box::pin(async move {
                 tokio::task::yield_now().await;
-                self.saw_haste.lock().unwrap().push(is_urgent());
+                self.saw_haste.lock().unwrap().push(urgency().is_some());
                 match self.how {
                     How::Fails => Outcome::Failed("the disk is full".to_owned()),
                     How::Never => std::future::pending().await,
@@ -174,14 +188,10 @@ mod tests {
         exporters.push(Box::new(sound.clone()));
         let fan_out = FanOut(exporters);
         let runtime = OwnRuntime::new().unwrap();
-        let polls = Cell::new(0);
-        let is_urgent = || {
-            polls.set(polls.get() + 1);
-            true
-        };
+        let urgency = || Some(LONG);
         let outcome = runtime.block_on(async {
             let batch = vec![new_test_export_span_data()];
-            let exporting = fan_out.export(batch, &is_urgent);
+            let exporting = fan_out.export(batch, &urgency);
             tokio::time::timeout(Duration::from_millis(200), exporting).await.ok()
         });
         (outcome, sound.get_finished_spans().unwrap().len())
@@ -220,5 +230,51 @@ mod tests {
         assert_eq!(message, "3 are too long; 2 are too long");
         let (outcome, _) = export(&[&Ends::new(How::Partly(3)), &Ends::new(How::Fails)]);
         assert!(matches!(outcome, Some(Outcome::Failed(_))), "{outcome:?}");
+    }
+
+    /// Tells how many spans it gets.
+    #[derive(Debug)]
+    struct Tells {
+        spans: Sender<usize>,
+        never_ends: bool,
+    }
+
+    impl SpanExporter for Tells {
+        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+            let _ = self.spans.send(batch.len());
+            if self.never_ends { std::future::pending().await } else { Ok(()) }
+        }
+    }
+
+    #[test]
+    fn one_that_hangs_does_not_keep_the_last_batches_from_the_others() {
+        // 1. A batch of four is with both exporters, and one of these hangs.
+        let ((hanging, at_hanging), (sound, at_sound)) = (mpsc::channel(), mpsc::channel());
+        let exporters =
+            [Tells { spans: hanging, never_ends: true }, Tells { spans: sound, never_ends: false }];
+        let exporters = exporters.map(|exporter| Exporter::Any(Box::new(exporter)));
+        let fan_out = FanOut::of(exporters.into()).expect("there are two");
+        let (layer, guard) = crate::layer()
+            .with_exporter_in(fan_out, OwnRuntime::new().unwrap())
+            .with_max_export_batch_size(4)
+            .with_schedule_delay(LONG)
+            .with_export_timeout(LONG)
+            .build();
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let close = |spans| (0..spans).for_each(|_| drop(info_span!("a")));
+            close(4);
+            assert_eq!(at_hanging.recv_timeout(LONG), Ok(4));
+            // 2. More spans: two whole batches, and what this thread still holds of a third.
+            close(10);
+            // 3. Shutdown, which is in time, and gives the sound one all of it.
+            let timeout = Duration::from_secs(4);
+            let start = Instant::now();
+            guard.shutdown(timeout).unwrap();
+            assert!(start.elapsed() < timeout, "{:?}", start.elapsed());
+        });
+        assert_eq!(at_sound.try_iter().sum::<usize>(), 14);
+        let stats = guard.stats();
+        assert_eq!((stats.exported(), stats.dropped().export_failed()), (0, 14), "{stats}");
+        assert_eq!(stats.started(), 14);
     }
 }

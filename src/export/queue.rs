@@ -20,12 +20,16 @@ pub(crate) struct Queue {
     max_spans: usize,
     /// The worker is woken when this many are queued.
     wake_at: usize,
+    /// Emptied chunks kept for reuse at most: as many as the queue may hold full ones.
+    max_spare: usize,
 }
 
 #[derive(Debug, Default)]
 struct State {
     full: VecDeque<Chunk>,
     spare: Vec<Chunk>,
+    /// The fewest there were of these since the last [trim](Queue::trim).
+    unused: usize,
     spans: usize,
     /// Spans taken by the worker and not settled yet.
     in_flight: usize,
@@ -35,14 +39,16 @@ struct State {
     /// too, which errs on the safe side.
     last_failed_flush: u64,
     closed: bool,
+    /// When whoever shuts down will have waited long enough; `None` if never.
+    closes_at: Option<Instant>,
     finished: bool,
 }
 
 /// One wait where there is no deadline; it is followed by another.
 const LONG: Duration = Duration::from_secs(3600);
 
-/// Emptied chunks kept for reuse.
-const MAX_SPARE: usize = 64;
+/// Emptied chunks kept for reuse, however long they have not been used.
+const KEPT_SPARE: usize = 64;
 
 /// What woke the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,12 +93,17 @@ impl Queue {
             done: Condvar::new(),
             max_spans: max_spans.max(1),
             wake_at,
+            max_spare: max_spans.div_ceil(chunk.max(1)).max(KEPT_SPARE),
         }
     }
 
-    /// Whether shutdown has begun.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.lock().closed
+    /// How long shutdown still waits, once it has begun.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        let state = self.lock();
+        state.closed.then(|| {
+            let left = state.closes_at.map(|at| at.saturating_duration_since(Instant::now()));
+            left.unwrap_or(LONG)
+        })
     }
 
     /// Takes a chunk in and gives an empty one back, or says why it does not.
@@ -118,7 +129,7 @@ impl Queue {
             }
             None => {
                 state.full.push_back(chunk);
-                state.spare.pop().unwrap_or_default()
+                state.take_spare().unwrap_or_default()
             }
         };
         drop(state);
@@ -176,13 +187,25 @@ impl Queue {
     pub(crate) fn recycle(&self, mut chunk: Chunk) {
         chunk.clear();
         let mut state = self.lock();
-        if state.spare.len() < MAX_SPARE {
+        if state.spare.len() < self.max_spare {
             state.spare.push(chunk);
         }
     }
 
     pub(crate) fn spare(&self) -> Option<Chunk> {
-        self.lock().spare.pop()
+        self.lock().take_spare()
+    }
+
+    /// Lets go of half the chunks that nobody has used since this was called last: after a burst,
+    /// its memory goes back bit by bit.
+    pub(crate) fn trim(&self) {
+        let mut state = self.lock();
+        let spare = state.spare.len();
+        let surplus = state.unused.min(spare.saturating_sub(KEPT_SPARE)).div_ceil(2);
+        let freed = state.spare.split_off(spare - surplus);
+        state.unused = state.spare.len();
+        drop(state);
+        drop(freed);
     }
 
     /// Blocks the worker until there is something to do.
@@ -247,6 +270,7 @@ impl Queue {
     pub(crate) fn close(&self, timeout: Duration) -> Result<(), WaitError> {
         let mut state = self.lock();
         state.closed = true;
+        state.closes_at = Instant::now().checked_add(timeout);
         self.work.notify_one();
         let (_state, waited) = self
             .done
@@ -258,5 +282,63 @@ impl Queue {
     /// Nothing under this lock runs foreign code, so a poisoned state is still whole.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn take_spare(&mut self) -> Option<Chunk> {
+        let spare = self.spare.pop();
+        self.unused = self.unused.min(self.spare.len());
+        spare
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A queue that has been full of chunks, all of which have been emptied again.
+    fn after_a_burst(max_spans: usize, chunk: usize) -> Queue {
+        let queue = Queue::new(max_spans, 512, chunk);
+        (0..max_spans / chunk).for_each(|_| queue.recycle(Chunk::with_capacity(chunk)));
+        queue
+    }
+
+    #[test]
+    fn as_many_chunks_are_kept_as_the_queue_may_hold() {
+        let queue = after_a_burst(16_384, 64);
+        queue.recycle(Chunk::default());
+        let kept = std::iter::from_fn(|| queue.spare()).count();
+        assert_eq!(kept, 256);
+    }
+
+    #[test]
+    fn chunks_that_nobody_uses_are_let_go() {
+        let queue = after_a_burst(16_384, 64);
+        let spare = || queue.lock().spare.len();
+        // The first time tells what is used from what is not.
+        queue.trim();
+        assert_eq!(spare(), 256);
+        // 150 are in use at some time.
+        let used: Vec<_> = (0..150).filter_map(|_| queue.spare()).collect();
+        used.into_iter().for_each(|chunk| queue.recycle(chunk));
+        queue.trim();
+        assert_eq!(spare(), 256 - 106 / 2);
+        for _ in 0..20 {
+            queue.trim();
+        }
+        assert_eq!(spare(), KEPT_SPARE);
+    }
+
+    #[test]
+    fn what_is_left_of_a_shutdown_is_known_once_it_has_begun() {
+        let queue = Queue::new(1, 1, 1);
+        assert_eq!(queue.time_left(), None);
+        let _ = queue.close(Duration::ZERO);
+        assert_eq!(queue.time_left(), Some(Duration::ZERO));
+        let queue = Queue::new(1, 1, 1);
+        queue.lock().finished = true;
+        let _ = queue.close(Duration::MAX);
+        assert_eq!(queue.time_left(), Some(LONG));
     }
 }

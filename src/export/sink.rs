@@ -6,6 +6,8 @@ use std::time::Duration;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SpanData;
 use tokio::runtime::Runtime;
+#[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+use tracing::Dispatch;
 
 use crate::export::chunk::Chunk;
 use crate::export::decode::Decoder;
@@ -157,14 +159,15 @@ impl Sink {
 
     /// Exports one batch, if there are spans for a whole one, or, with `all`, if there are any.
     ///
-    /// With `is_urgent` a failure is not followed by another try.
+    /// `urgency` says how long a batch may take, where shutdown waits for it, if so many batches
+    /// are to come after it.
     pub(crate) fn export(
         &mut self,
         runtime: &Runtime,
         max_spans: usize,
         all: bool,
         timeout: Duration,
-        is_urgent: impl Fn() -> bool,
+        urgency: impl Fn(usize) -> Option<Duration>,
     ) -> Option<Exported> {
         match self {
             Self::Nowhere { spans } => {
@@ -178,7 +181,9 @@ impl Sink {
                 let rest = waiting.split_off(max_spans.min(waiting.len()));
                 let batch = std::mem::replace(waiting, rest);
                 let spans = batch.len();
-                let exporting = async || exporter.export(batch, &is_urgent).await;
+                let after = waiting.len().div_ceil(max_spans.max(1));
+                let urgency = || urgency(after);
+                let exporting = async || exporter.export(batch, &urgency).await;
                 let outcome = run(runtime, timeout, exporting).within(spans);
                 Some(Exported { spans, outcome })
             }
@@ -188,7 +193,10 @@ impl Sink {
                     return None;
                 }
                 let spans = batch.len();
+                let is_urgent = || urgency(0).is_some();
                 let sending = async || exporter.send(batch, is_urgent).await.into();
+                // What the transport has to say of each frame costs more than the frame.
+                let _muted = tracing::dispatcher::set_default(&Dispatch::none());
                 let outcome = run(runtime, timeout, sending).within(spans);
                 Some(Exported { spans, outcome })
             }

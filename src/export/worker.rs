@@ -50,14 +50,17 @@ impl Worker {
                 tracing::warn!(target: "spanbridge::config", "{warning}");
             }
             // What is queued goes first, so that there is room for what idle threads hold.
-            failed |= !self.drain(wake != Wake::Batch);
+            failed |= !self.drain(wake != Wake::Batch, false);
             if wake != Wake::Batch {
                 self.engine.collect();
-                failed |= !self.drain(true);
+                failed |= !self.drain(true, true);
             }
             match wake {
                 Wake::Batch => {}
-                Wake::Delay => deadline = self.next_deadline(),
+                Wake::Delay => {
+                    self.engine.queue.trim();
+                    deadline = self.next_deadline();
+                }
                 Wake::Flush(number) => {
                     failed |= !self.sink.flush(&self.runtime);
                     self.engine.queue.flushed(number, failed);
@@ -76,8 +79,8 @@ impl Worker {
 
     /// Exports what is queued by now: all of it, or whole batches only. What comes in meanwhile is
     /// left for the next round, so that flushes and idle threads get their turn however much that
-    /// is. False if an export failed.
-    fn drain(&mut self, all: bool) -> bool {
+    /// is. `is_last` where nothing comes after it at shutdown. False if an export failed.
+    fn drain(&mut self, all: bool, is_last: bool) -> bool {
         let mut succeeded = true;
         let calibration = self.engine.clock.calibrate();
         let mut budget = self.engine.queue.len();
@@ -89,20 +92,26 @@ impl Worker {
             budget = budget.saturating_sub(chunk.len());
             self.sink.take(&mut chunk, calibration);
             self.engine.queue.recycle(chunk);
-            succeeded &= self.export(false);
+            succeeded &= self.export(false, is_last);
         }
-        succeeded & self.export(true)
+        succeeded & self.export(true, is_last)
     }
 
     /// Exports what waits: whole batches, or `all`. False if an export failed.
-    fn export(&mut self, all: bool) -> bool {
+    fn export(&mut self, all: bool, is_last: bool) -> bool {
         let mut succeeded = true;
         let BatchSettings { max_export_batch_size, export_timeout, .. } = self.settings;
         let engine = Arc::clone(&self.engine);
+        // Each batch has its share of the time that shutdown has, and what idle threads hold too;
+        // a tenth is for the end itself.
+        let urgency = |after: usize| {
+            let left = engine.queue.time_left()?;
+            let queued = engine.queue.len().div_ceil(max_export_batch_size.max(1));
+            let shares = 1 + after + queued + usize::from(!is_last);
+            Some((left - left / 10) / u32::try_from(shares).unwrap_or(u32::MAX))
+        };
         while let Some(Exported { spans, outcome }) =
-            self.sink.export(&self.runtime, max_export_batch_size, all, export_timeout, || {
-                engine.queue.is_closed()
-            })
+            self.sink.export(&self.runtime, max_export_batch_size, all, export_timeout, urgency)
         {
             succeeded &= self.account(spans, outcome);
         }

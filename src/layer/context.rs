@@ -12,6 +12,7 @@ use tracing::Metadata;
 use crate::layer::encoding::StatusCode;
 use crate::layer::engine::Engine;
 use crate::layer::record::{Body, Identity, Parent, Slot, State};
+use crate::layer::side::{attribute_bytes, event_bytes, link_bytes};
 use crate::propagation::{Carried, RawTraceState};
 
 /// Why a span's parent could not be set.
@@ -129,21 +130,27 @@ impl Engine {
     pub(crate) fn set_attributes(&self, id: u64, attributes: impl IntoIterator<Item = KeyValue>) {
         self.with_recording_body(id, |body| {
             let limit = self.limits.attributes as usize;
+            let max_bytes = self.limits.values.span_bytes;
             for attribute in attributes {
                 let fields = body.metadata.map(Metadata::fields);
-                let kept = &mut body.side().attributes;
-                match kept.iter().position(|kept| kept.key == attribute.key) {
-                    // A field may have been recorded since, so that the place matters too.
-                    Some(at)
-                        if fields.is_some_and(|f| f.field(attribute.key.as_str()).is_some()) =>
-                    {
-                        kept.remove(at);
-                        kept.push(attribute);
-                        body.attributes.move_side_attribute(at);
+                let side = body.side();
+                match side.attributes.iter().position(|kept| kept.key == attribute.key) {
+                    Some(at) => {
+                        let is_field =
+                            fields.is_some_and(|f| f.field(attribute.key.as_str()).is_some());
+                        if !side.replace(at, attribute.value, max_bytes) {
+                            body.attributes.drop_one();
+                        } else if is_field {
+                            // It may have been recorded since, so that the place matters too.
+                            let moved = side.attributes.remove(at);
+                            side.attributes.push(moved);
+                            body.attributes.move_side_attribute(at);
+                        }
                     }
-                    Some(at) => kept[at].value = attribute.value,
-                    None if kept.len() < limit => {
-                        kept.push(attribute);
+                    None if side.attributes.len() < limit
+                        && side.admits(attribute_bytes(&attribute), max_bytes) =>
+                    {
+                        side.attributes.push(attribute);
                         body.attributes.side_attribute();
                     }
                     None => body.attributes.drop_one(),
@@ -185,7 +192,10 @@ impl Engine {
         attributes: Vec<KeyValue>,
     ) {
         self.with_recording_body(id, |body| {
-            if body.event_count() < self.limits.events as usize {
+            let bytes = event_bytes(&name, &attributes);
+            if body.event_count() < self.limits.events as usize
+                && body.side().admits(bytes, self.limits.values.span_bytes)
+            {
                 body.side().events.push(Event::new(name, time, attributes, 0));
                 body.attributes.side_event();
             } else {
@@ -206,8 +216,11 @@ impl Engine {
         }
         if let Some(mut body) = slot.lock_if(id) {
             let limit = self.limits.links as usize;
-            if body.side().links.len() < limit {
-                body.side().links.push(link);
+            let side = body.side();
+            if side.links.len() < limit
+                && side.admits(link_bytes(&link), self.limits.values.span_bytes)
+            {
+                side.links.push(link);
             } else {
                 body.dropped_links = body.dropped_links.saturating_add(1);
             }

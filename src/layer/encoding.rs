@@ -425,16 +425,77 @@ pub(crate) enum Recorded<'a> {
 
 /// Reads records back; replaced ones are passed over.
 pub(crate) fn records(mut bytes: &[u8]) -> impl Iterator<Item = Record<'_>> {
-    std::iter::from_fn(move || {
-        loop {
-            let length = record_length(bytes)?;
-            let (record, rest) = bytes.split_at(length);
-            bytes = rest;
-            if let Some(record) = decode(record) {
-                return Some(record);
-            }
+    std::iter::from_fn(move || take_record(&mut bytes))
+}
+
+/// The first record; what is left begins with the one after it.
+pub(crate) fn take_record<'a>(bytes: &mut &'a [u8]) -> Option<Record<'a>> {
+    loop {
+        let length = record_length(bytes)?;
+        let (record, rest) = bytes.split_at(length);
+        *bytes = rest;
+        if let Some(record) = decode(record) {
+            return Some(record);
         }
-    })
+    }
+}
+
+/// A value that is passed on as it stands. Text was UTF-8 when it was written.
+#[derive(Clone, Copy, Debug)]
+#[allow(dead_code, reason = "read where OTLP is built in")]
+pub(crate) enum Simple<'a> {
+    Bool(bool),
+    F64(f64),
+    I64(i64),
+    Text(&'a [u8]),
+    U64(u64),
+}
+
+/// The first record, if it is a simple value: its field and the value. `None` if it is another one,
+/// which is not taken then.
+#[inline(always)]
+#[allow(dead_code, reason = "called where OTLP is built in")]
+pub(crate) fn take_simple<'a>(bytes: &mut &'a [u8]) -> Option<(u8, Simple<'a>)> {
+    while bytes.first()? & tag::DEAD != 0 {
+        *bytes = bytes.get(record_length(bytes)?..)?;
+    }
+    let (&[tag, field], rest) = bytes.split_first_chunk()?;
+    let (value, rest) = match tag {
+        tag::STR => {
+            let (length, rest) = rest.split_first_chunk()?;
+            let (text, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+            (Simple::Text(text), rest)
+        }
+        tag::I64 | tag::U64 | tag::F64 => {
+            let (word, rest) = rest.split_first_chunk()?;
+            let word = u64::from_le_bytes(*word);
+            let value = match tag {
+                tag::I64 => Simple::I64(word as i64),
+                tag::U64 => Simple::U64(word),
+                _ => Simple::F64(f64::from_bits(word)),
+            };
+            (value, rest)
+        }
+        tag::BOOL => {
+            let (&byte, rest) = rest.split_first()?;
+            (Simple::Bool(byte != 0), rest)
+        }
+        _ => return None,
+    };
+    *bytes = rest;
+    Some((field, value))
+}
+
+impl<'a> From<Simple<'a>> for Recorded<'a> {
+    fn from(value: Simple<'a>) -> Self {
+        match value {
+            Simple::Bool(value) => Self::Bool(value),
+            Simple::F64(value) => Self::F64(value),
+            Simple::I64(value) => Self::I64(value),
+            Simple::Text(bytes) => Self::Str(text(bytes)),
+            Simple::U64(value) => Self::U64(value),
+        }
+    }
 }
 
 fn decode(record: &[u8]) -> Option<Record<'_>> {

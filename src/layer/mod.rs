@@ -13,6 +13,7 @@ mod record;
 #[cfg(feature = "tracing-opentelemetry")]
 mod renamed;
 mod sampling;
+mod side;
 mod slots;
 mod sync;
 mod table;

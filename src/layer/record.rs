@@ -147,6 +147,8 @@ pub(crate) struct Side {
     pub(crate) links: Vec<Link>,
     pub(crate) attributes: Vec<KeyValue>,
     pub(crate) events: Vec<Event>,
+    /// What links, attributes and events take, as far as it counts.
+    pub(super) bytes: usize,
     /// In place of when the span was created.
     pub(crate) start: Option<SystemTime>,
     /// In place of when it was closed, or left for the last time.

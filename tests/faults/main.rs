@@ -20,7 +20,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use peers::{Peer, Trust};
+use peers::Peer;
 use report::{Ran, Report};
 use support::otlp_receiver::OtlpReceiver;
 use table::Row;
@@ -109,9 +109,7 @@ fn run(row: &Row, sound: &Sound) -> Result<Ran, String> {
         .env("OTEL_EXPORTER_OTLP_TIMEOUT", row.timeout.as_millis().to_string())
         .env("OTEL_BSP_MAX_QUEUE_SIZE", service::LIMIT.to_string())
         .env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", service::BATCH.to_string());
-    if let Trust::Ca(file) = peer.trust() {
-        command.env("OTEL_EXPORTER_OTLP_CERTIFICATE", file);
-    }
+    command.envs(peer.files());
     let output = command.output().map_err(|error| format!("{row}: {error}"))?;
     let stdout = String::from_utf8_lossy(&output.stdout);
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();

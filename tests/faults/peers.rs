@@ -16,6 +16,8 @@ pub(crate) enum Fault {
     /// Nobody listens.
     Absent,
     Answers(Behaviour),
+    /// With TLS, and asking for a client's certificate, for which the service has this one.
+    AsksForCertificate(Ours),
     /// Accepts a connection and closes it.
     Closes,
     /// Accepts a connection and that was all.
@@ -35,12 +37,21 @@ pub(crate) enum Identity {
     OfAnotherHost,
 }
 
+/// The service's own certificate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ours {
+    None,
+    OfAnotherCa,
+    OfTheRightCa,
+}
+
 /// A collector that runs until it is dropped.
 pub(crate) struct Peer {
     endpoint: String,
     kind: Kind,
-    /// What the service trusts.
+    /// What the service trusts, and what it may say that it is.
     files: Option<Files>,
+    has_client: bool,
 }
 
 enum Kind {
@@ -51,15 +62,10 @@ enum Kind {
     Socket,
 }
 
-pub(crate) enum Trust {
-    Ca(PathBuf),
-    System,
-}
-
 impl Peer {
     pub(crate) fn start(row: &Row) -> Self {
         let http = |address: SocketAddr| format!("http://{address}");
-        let plain = |endpoint, kind| Self { endpoint, kind, files: None };
+        let plain = |endpoint, kind| Self { endpoint, kind, files: None, has_client: false };
         match &row.peer {
             Fault::Absent => {
                 let socket = TcpSocket::new_v4().unwrap();
@@ -72,6 +78,7 @@ impl Peer {
                 receiver.set_behaviour(behaviour.clone());
                 plain(receiver.endpoint().to_owned(), Kind::Receiver(receiver))
             }
+            Fault::AsksForCertificate(ours) => asking(row.protocol, *ours),
             Fault::Closes => plain(http(socket(After::Nothing)), Kind::Socket),
             Fault::Mute => plain(http(socket(After::Silence)), Kind::Socket),
             Fault::NoHttp => plain(http(socket(After::Nonsense)), Kind::Socket),
@@ -81,6 +88,7 @@ impl Peer {
                     endpoint: format!("https://localhost:{}", receiver.addr().port()),
                     kind: Kind::Receiver(receiver),
                     files: Some(Authority::new().files()),
+                    has_client: false,
                 }
             }
             Fault::Tls(identity) => tls(row.protocol, *identity),
@@ -91,8 +99,15 @@ impl Peer {
         &self.endpoint
     }
 
-    pub(crate) fn trust(&self) -> Trust {
-        self.files.as_ref().map_or(Trust::System, |files| Trust::Ca(files.ca()))
+    /// The variables that name certificates and keys, with the files.
+    pub(crate) fn files(&self) -> Vec<(&'static str, PathBuf)> {
+        let Some(files) = &self.files else { return Vec::new() };
+        let mut named = vec![("OTEL_EXPORTER_OTLP_CERTIFICATE", files.ca())];
+        if self.has_client {
+            named.push(("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", files.certificate()));
+            named.push(("OTEL_EXPORTER_OTLP_CLIENT_KEY", files.key()));
+        }
+        named
     }
 
     /// Spans that it took, where it counts them.
@@ -116,7 +131,29 @@ fn tls(protocol: Protocol, identity: Identity) -> Peer {
         endpoint: receiver.endpoint().to_owned(),
         kind: Kind::Receiver(receiver),
         files: Some(trusted.files()),
+        has_client: false,
     }
+}
+
+fn asking(protocol: Protocol, ours: Ours) -> Peer {
+    let (servers, clients) = (Authority::new(), Authority::new());
+    let receiver =
+        OtlpReceiver::with_tls(protocol, servers.issue(Leaf::Server).server(Some(&clients)));
+    receiver.keep_spans(false);
+    let files = servers.files();
+    let has_client = match ours {
+        Ours::None => false,
+        Ours::OfAnotherCa => {
+            files.add_client(&Authority::new().issue(Leaf::Client));
+            true
+        }
+        Ours::OfTheRightCa => {
+            files.add_client(&clients.issue(Leaf::Client));
+            true
+        }
+    };
+    let endpoint = receiver.endpoint().to_owned();
+    Peer { endpoint, kind: Kind::Receiver(receiver), files: Some(files), has_client }
 }
 
 /// What a socket does once it has accepted.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::peers::{Fault, Identity};
+use crate::peers::{Fault, Identity, Ours};
 use crate::support::otlp_receiver::{Behaviour, Protocol, Refusal};
 use crate::user_code::InService;
 
@@ -61,6 +61,8 @@ impl fmt::Display for Row {
 const AMPLE: Duration = Duration::from_secs(20);
 /// For what is given up: a delay of a second still fits in.
 const BRIEF: Duration = Duration::from_millis(1_500);
+/// Longer than flush and shutdown wait: who tries again until it is over is late.
+const ENDLESS: Duration = Duration::from_secs(600);
 /// Less than any export that hangs takes.
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -158,14 +160,41 @@ pub(crate) fn rows() -> Vec<Row> {
             "has a certificate of another CA",
             || Fault::Tls(Identity::OfAnotherCa),
             ["UnknownIssuer"; 2],
-        ),
-        both("has a certificate that is over", || Fault::Tls(Identity::Expired), ["expired"; 2]),
+        )
+        .map(fails_at_once),
+        both("has a certificate that is over", || Fault::Tls(Identity::Expired), ["expired"; 2])
+            .map(fails_at_once),
         both(
             "has a certificate of another host",
             || Fault::Tls(Identity::OfAnotherHost),
             ["not valid for name"; 2],
-        ),
-        both("speaks no TLS", || Fault::NoTls, ["orrupt message"; 2]),
+        )
+        .map(fails_at_once),
+        both("speaks no TLS", || Fault::NoTls, ["may not speak TLS"; 2]).map(fails_at_once),
+        both(
+            "asks for a certificate that we do not have",
+            || Fault::AsksForCertificate(Ours::None),
+            ["asks for a client certificate"; 2],
+        )
+        .map(fails_at_once),
+        both(
+            "does not trust our certificate",
+            || Fault::AsksForCertificate(Ours::OfAnotherCa),
+            ["does not trust the client certificate"; 2],
+        )
+        .map(fails_at_once),
+        both(
+            "asks for a certificate and trusts it",
+            || Fault::AsksForCertificate(Ours::OfTheRightCa),
+            [""; 2],
+        )
+        .map(|row| Row {
+            exported: Exported::WhatWasTaken,
+            lost: &[],
+            timeout: AMPLE,
+            ends: Ends::Well,
+            ..row
+        }),
     ] {
         rows.extend(row);
     }
@@ -186,6 +215,11 @@ fn both(fault: &'static str, peer: impl Fn() -> Fault, says: [&'static str; 2]) 
 
 fn times_out(row: Row) -> Row {
     Row { lost: &["export failed", "shutdown"], shutdown: SHORT, ends: Ends::Failing, ..row }
+}
+
+/// What time does not mend is not tried again.
+fn fails_at_once(row: Row) -> Row {
+    Row { timeout: ENDLESS, ..row }
 }
 
 /// Faults in the service's own code.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rand::Rng as _;
 
 use super::response::ExportResponse;
+use super::tls::Refusal;
 use crate::export::sink::Outcome;
 
 /// The collector has the request.
@@ -45,13 +46,35 @@ pub(crate) enum Cause {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retry {
+    /// The collector refuses these spans; others it may take.
     No,
+    /// The collector takes nothing from us until somebody changes how one of us is set up.
+    Hopeless,
     /// Without a pause, however little time is left: only the connection was too old.
     Now,
     /// After a pause of our own choice.
     Soon,
     /// Not before this long: the collector says so.
     After(Duration),
+}
+
+impl Failure {
+    /// Of a request that broke off with `error`, which may say less than TLS does.
+    pub(super) fn of_connection(
+        error: &(dyn std::error::Error + 'static),
+        refusal: Option<Refusal>,
+        connection: &KeptConnection,
+    ) -> Self {
+        let problem = chain(error);
+        match refusal {
+            Some(refusal) => Self {
+                problem: refusal.told_of(problem),
+                retry: Retry::Hopeless,
+                cause: Cause::Access,
+            },
+            None => Self { problem, retry: connection.broke(), cause: Cause::Other },
+        }
+    }
 }
 
 impl From<Result<Delivered, Failure>> for Outcome {
@@ -69,7 +92,7 @@ impl fmt::Display for Failure {
         f.write_str(&self.problem)?;
         match self.retry {
             Retry::After(delay) => write!(f, " (to be tried again after {delay:?})"),
-            Retry::No | Retry::Now | Retry::Soon => Ok(()),
+            Retry::No | Retry::Hopeless | Retry::Now | Retry::Soon => Ok(()),
         }
     }
 }
@@ -111,7 +134,7 @@ impl BackOff {
     pub(super) fn pause(&mut self, retry: Retry) -> Option<Duration> {
         let own = self.0.mul_f64(rand::rng().random_range(0.5..=1.0));
         match retry {
-            Retry::No => return None,
+            Retry::No | Retry::Hopeless => return None,
             Retry::Now => return Some(Duration::ZERO),
             Retry::Soon => {}
             Retry::After(least) => return Some(least.max(own)),
@@ -157,6 +180,7 @@ mod tests {
             limit = (limit * 2).min(LONGEST_PAUSE);
         }
         assert_eq!(back_off.pause(Retry::No), None);
+        assert_eq!(back_off.pause(Retry::Hopeless), None);
         assert_eq!(back_off.pause(Retry::Now), Some(Duration::ZERO));
         let asked = Duration::from_secs(20);
         assert_eq!(back_off.pause(Retry::After(asked)), Some(asked));

@@ -6,22 +6,21 @@
 //! any exporter, by [`Decoder`], so that there is one meaning of a record and not two.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use opentelemetry::trace::{SpanKind, Status};
-use opentelemetry_sdk::trace::SpanData;
 use tracing::{Level, Metadata};
 
+use super::encoded_spans::EncodedSpans;
 use super::fields::{event, span};
-use super::value::Scalar;
+use super::value::AttributeKey;
 use super::{span_data, value, wire};
-use crate::export::callsite::{Callsite, Field};
+use crate::export::callsite::{ByAddress, Callsite, Field, address};
 use crate::export::chunk::{Chunk, SpanRecord};
 use crate::export::closed_span::ClosedSpan;
-use crate::export::decode::{Decoder, fail, integer, kind, set_status_code, text};
-use crate::layer::encoding::{Record, Recorded, StatusCode, records};
+use crate::export::decode::{Decoder, fail, kind, set_status_code, text};
+use crate::layer::encoding::{Record, Simple, StatusCode, take_record, take_simple};
 use crate::layer::{Calibration, Limits};
 use crate::propagation::RawTraceState;
 
@@ -30,11 +29,7 @@ use crate::propagation::RawTraceState;
 pub(crate) struct SpanEncoder {
     decoder: Decoder,
     limits: Limits,
-    /// By the metadata's address, as in [`Decoder`].
-    sites: HashMap<usize, Arc<Site>>,
-    /// The message that is being written: its length stands before it.
-    message: Vec<u8>,
-    event: Vec<u8>,
+    sites: ByAddress<Site>,
 }
 
 /// A callsite with everything of it that can be encoded beforehand.
@@ -52,101 +47,12 @@ struct Site {
 #[derive(Debug)]
 enum Encoded {
     /// An attribute by its encoded key.
-    Attribute(Box<[u8]>),
+    Attribute(AttributeKey),
     Special,
 }
 
-/// Encoded spans, and where each of them ends.
-#[derive(Debug, Default)]
-pub(crate) struct EncodedSpans {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-/// What an empty batch keeps for its next use: more than most batches are.
-const KEPT_BYTES: usize = 1024 * 1024;
-
-impl EncodedSpans {
-    /// As any exporter has them.
-    pub(super) fn from_span_data(batch: &[SpanData]) -> Self {
-        let mut encoded = Self::default();
-        let mut message = Vec::new();
-        for data in batch {
-            message.clear();
-            span_data::encode(&mut message, data, None);
-            encoded.push(&message);
-        }
-        encoded
-    }
-
-    fn push(&mut self, message: &[u8]) {
-        wire::bytes(&mut self.bytes, super::fields::scope_spans::SPANS, message);
-        self.ends.push(self.bytes.len());
-    }
-
-    /// Moves the first spans to `batch`, if there are enough for a whole one; or, with `all`, as
-    /// many as fit into one. A span that is over `max_bytes` alone goes alone. False if none went.
-    ///
-    /// What was in `batch` is gone, but its memory is used again.
-    pub(crate) fn take_batch(
-        &mut self,
-        batch: &mut Self,
-        max_spans: usize,
-        max_bytes: usize,
-        all: bool,
-    ) -> bool {
-        let is_full = self.ends.len() >= max_spans || self.bytes.len() > max_bytes;
-        if self.ends.is_empty() || !(is_full || all) {
-            return false;
-        }
-        let fitting = self.ends.partition_point(|&end| end <= max_bytes);
-        let spans = fitting.clamp(1, max_spans).min(self.ends.len());
-        let end = self.ends[spans - 1];
-        // Mostly there is little left, so that is what is copied.
-        batch.clear();
-        batch.bytes.extend_from_slice(&self.bytes[end..]);
-        batch.ends.extend(self.ends[spans..].iter().map(|other| other - end));
-        self.bytes.truncate(end);
-        self.ends.truncate(spans);
-        std::mem::swap(self, batch);
-        true
-    }
-
-    /// The bytes, and where each span ends in them.
-    #[cfg(feature = "cli")]
-    pub(super) fn into_parts(self) -> (Bytes, Vec<usize>) {
-        (self.bytes.into(), self.ends)
-    }
-
-    /// Lends the bytes to a request, for as long as that is sent.
-    pub(super) fn lend(&mut self) -> Bytes {
-        std::mem::take(&mut self.bytes).into()
-    }
-
-    /// Takes the memory back, unless somebody else still has a share in it.
-    pub(super) fn give_back(&mut self, lent: Bytes) {
-        if lent.is_unique() {
-            self.bytes = lent.into();
-        }
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.bytes.shrink_to(KEPT_BYTES);
-        self.ends.clear();
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    #[cfg(test)]
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-/// The `tracestate` that travels with the span's trace: all of it, where `SpanData` has only the members that `TraceState` can hold.
+/// The `tracestate` that travels with the span's trace: all of it, where `SpanData` has only the
+/// members that `TraceState` can hold.
 fn received_trace_state(record: &SpanRecord) -> Option<Arc<str>> {
     let raw = record.side.as_ref()?.entries.as_ref()?.get::<RawTraceState>()?;
     Some(Arc::clone(&raw.0))
@@ -154,13 +60,7 @@ fn received_trace_state(record: &SpanRecord) -> Option<Arc<str>> {
 
 impl SpanEncoder {
     pub(crate) fn new(decoder: Decoder) -> Self {
-        Self {
-            limits: decoder.limits(),
-            decoder,
-            sites: HashMap::new(),
-            message: Vec::new(),
-            event: Vec::new(),
-        }
+        Self { limits: decoder.limits(), decoder, sites: ByAddress::default() }
     }
 
     /// The chunk's spans, in the order in which they were closed.
@@ -171,97 +71,130 @@ impl SpanEncoder {
         out: &mut EncodedSpans,
     ) {
         for closed in chunk.drain() {
-            self.message.clear();
-            if self.plain_span(&closed, calibration).is_none() {
-                let received = received_trace_state(&closed.record);
-                let data = self.decoder.span(closed, calibration);
-                self.message.clear();
-                span_data::encode(&mut self.message, &data, received.as_deref());
+            if self.plain_span(&closed, calibration, out) {
+                continue;
             }
-            out.push(&self.message);
+            let received = received_trace_state(&closed.record);
+            let data = self.decoder.span(closed, calibration);
+            out.push(|out| span_data::encode(out, &data, received.as_deref()));
         }
     }
 
-    /// Writes a span that has nothing out of the ordinary; `None`, with part of it written, where
-    /// it has.
-    fn plain_span(&mut self, closed: &ClosedSpan<'_>, calibration: Calibration) -> Option<()> {
+    /// Adds a span that has nothing out of the ordinary; false, with nothing added, where it has.
+    fn plain_span(
+        &mut self,
+        closed: &ClosedSpan<'_>,
+        calibration: Calibration,
+        out: &mut EncodedSpans,
+    ) -> bool {
         let record = &closed.record;
         if record.side.is_some() || self.decoder.adds_threads() {
-            return None;
+            return false;
         }
-        let site = self.site(record.metadata);
-        if !site.is_plain {
-            return None;
+        for metadata in std::iter::once(record.metadata).chain(closed.events.iter().copied()) {
+            self.learn(metadata);
         }
-        let mut message = std::mem::take(&mut self.message);
-        let written = self.write_plain_span(&mut message, &site, closed, calibration);
-        self.message = message;
-        written
+        let plain = Plain { sites: &self.sites, limits: &self.limits, calibration };
+        out.try_push(|out| plain.span(out, closed))
     }
 
-    fn write_plain_span(
-        &mut self,
+    fn learn(&mut self, metadata: &'static Metadata<'static>) {
+        let decoder = &mut self.decoder;
+        self.sites.entry(address(metadata)).or_insert_with(|| {
+            let field = if metadata.is_event() { event::ATTRIBUTES } else { span::ATTRIBUTES };
+            Site::new(decoder.callsite(metadata), field)
+        });
+    }
+}
+
+/// What it takes to write spans of known callsites.
+struct Plain<'a> {
+    sites: &'a ByAddress<Site>,
+    limits: &'a Limits,
+    calibration: Calibration,
+}
+
+impl Plain<'_> {
+    fn site(&self, metadata: &Metadata<'static>) -> Option<&Site> {
+        self.sites.get(&address(metadata)).filter(|site| site.is_plain)
+    }
+
+    /// Writes a span's fields; `None`, with part of them written, where not all are plain.
+    fn span(
+        &self,
         out: &mut Vec<u8>,
-        site: &Site,
         &ClosedSpan { ref record, bytes, events }: &ClosedSpan<'_>,
-        calibration: Calibration,
     ) -> Option<()> {
-        wire::bytes(out, span::TRACE_ID, &record.identity.trace_id.to_be_bytes());
-        wire::bytes(out, span::SPAN_ID, &record.identity.span_id.to_be_bytes());
-        if record.parent.span_id != 0 {
-            wire::bytes(out, span::PARENT_SPAN_ID, &record.parent.span_id.to_be_bytes());
-        }
+        let site = self.site(record.metadata)?;
+        write_ids(out, record);
         let mut events = events.iter();
-        let mut name = Cow::Borrowed(site.callsite.name);
+        let mut name = Cow::Borrowed(site.callsite.name.as_bytes());
         // What `update_name` says stands, whatever fields say later.
         let mut is_renamed = false;
         let mut span_kind = None;
         let mut outcome = Status::Unset;
         let mut attributes = site.attribute_count;
-        for entry in records(bytes) {
-            match entry {
-                Record::Attribute { field, value } => {
-                    let at = usize::from(field);
-                    match (site.fields.get(at), site.callsite.fields.get(at)) {
-                        (Some(Encoded::Attribute(key)), _) => {
-                            attribute(out, span::ATTRIBUTES, key, value)?;
-                            attributes += 1;
-                        }
-                        (_, Some(Field::OtelName)) if is_renamed => {}
-                        (_, Some(Field::OtelName)) => name = text(value),
-                        (_, Some(Field::OtelKind)) => span_kind = kind(&text(value)),
-                        (_, Some(Field::OtelStatusCode)) => {
-                            set_status_code(&mut outcome, &text(value));
-                        }
-                        (_, Some(Field::OtelStatusDescription)) => {
-                            fail(&mut outcome, &text(value));
-                        }
-                        (_, Some(_)) => return None,
-                        (_, None) => {}
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if let Some((field, value)) = take_simple(&mut rest) {
+                let at = usize::from(field);
+                match (site.fields.get(at), site.callsite.fields.get(at)) {
+                    (Some(Encoded::Attribute(key)), _) => {
+                        key.write(out, value);
+                        attributes += 1;
+                    }
+                    (_, Some(Field::OtelName)) if is_renamed => {}
+                    (_, Some(Field::OtelName)) => name = bytes_of(value),
+                    (_, Some(Field::OtelKind)) => span_kind = kind(&bytes_of(value)),
+                    (_, Some(Field::OtelStatusCode)) => {
+                        set_status_code(&mut outcome, &text(value.into()));
+                    }
+                    (_, Some(Field::OtelStatusDescription)) => {
+                        fail(&mut outcome, &text(value.into()));
+                    }
+                    (_, Some(_)) => return None,
+                    (_, None) => {}
+                }
+                continue;
+            }
+            match take_record(&mut rest) {
+                None => break,
+                Some(Record::Attribute { field, value }) => {
+                    let Some(Encoded::Attribute(key)) = site.fields.get(usize::from(field)) else {
+                        return None;
+                    };
+                    key.write_wide(out, value)?;
+                    attributes += 1;
+                }
+                Some(Record::Event { ticks, dropped, attributes }) => {
+                    let site = self.site(events.next()?)?;
+                    wire::message(out, span::EVENTS, |out| {
+                        self.event(out, site, (ticks, dropped, attributes))
+                    })?;
+                    if site.callsite.level == Level::ERROR {
+                        fail(&mut outcome, "");
                     }
                 }
-                Record::Event { ticks, dropped, attributes } => {
-                    let time = calibration.unix_nanos(ticks);
-                    let metadata = events.next()?;
-                    self.plain_event(metadata, time, dropped, attributes, &mut outcome)?;
-                    wire::bytes(out, span::EVENTS, &self.event);
+                Some(Record::Name(text)) => {
+                    (name, is_renamed) = (Cow::Borrowed(text.as_bytes()), true);
                 }
-                Record::Name(text) => (name, is_renamed) = (Cow::Borrowed(text), true),
-                Record::SideAttribute | Record::SideEvent => return None,
-                Record::Status(StatusCode::Unset, _) => {}
-                Record::Status(StatusCode::Ok, _) => outcome = Status::Ok,
-                Record::Status(StatusCode::Error, description) => fail(&mut outcome, description),
+                Some(Record::SideAttribute | Record::SideEvent) => return None,
+                Some(Record::Status(StatusCode::Unset, _)) => {}
+                Some(Record::Status(StatusCode::Ok, _)) => outcome = Status::Ok,
+                Some(Record::Status(StatusCode::Error, description)) => {
+                    fail(&mut outcome, description);
+                }
             }
         }
         if attributes > self.limits.attributes {
             return None;
         }
         out.extend_from_slice(&site.attributes);
-        wire::bytes_if_any(out, span::NAME, name.as_bytes());
+        wire::bytes_if_any(out, span::NAME, &name);
         let span_kind = span_data::kind(&span_kind.unwrap_or(SpanKind::Internal));
-        wire::uint(out, span::KIND, span_kind);
-        wire::fixed64(out, span::START, calibration.unix_nanos(record.start));
-        wire::fixed64(out, span::END, calibration.unix_nanos(record.end));
+        let start = self.calibration.unix_nanos(record.start);
+        let end = self.calibration.unix_nanos(record.end);
+        write_times(out, span_kind, start, end);
         wire::uint_if_any(out, span::DROPPED_ATTRIBUTES, record.dropped_attributes.into());
         wire::uint_if_any(out, span::DROPPED_EVENTS, record.dropped_events.into());
         wire::uint_if_any(out, span::DROPPED_LINKS, record.dropped_links.into());
@@ -271,56 +204,47 @@ impl SpanEncoder {
         Some(())
     }
 
-    /// Writes an event to `self.event`.
-    fn plain_event(
-        &mut self,
-        metadata: &'static Metadata<'static>,
-        time: u64,
-        dropped: u32,
-        bytes: &[u8],
-        outcome: &mut Status,
+    /// Writes the fields of an event, of which there are its time, the attributes that it lost, and
+    /// its values; `None` as above.
+    fn event(
+        &self,
+        out: &mut Vec<u8>,
+        site: &Site,
+        (ticks, dropped, bytes): (u64, u32, &[u8]),
     ) -> Option<()> {
-        let site = self.site(metadata);
-        if !site.is_plain {
-            return None;
-        }
-        let out = &mut self.event;
-        out.clear();
-        wire::fixed64(out, event::TIME, time);
-        let mut name = Cow::Borrowed(site.callsite.name);
+        wire::fixed64(out, event::TIME, self.calibration.unix_nanos(ticks));
+        let mut name = Cow::Borrowed(site.callsite.name.as_bytes());
         let mut attributes = site.attribute_count;
         out.extend_from_slice(&site.attributes);
-        for entry in records(bytes) {
-            let Record::Attribute { field, value } = entry else { continue };
-            let at = usize::from(field);
-            match (site.fields.get(at), site.callsite.fields.get(at)) {
-                (Some(Encoded::Attribute(key)), _) => {
-                    attribute(out, event::ATTRIBUTES, key, value)?;
-                    attributes += 1;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if let Some((field, value)) = take_simple(&mut rest) {
+                let at = usize::from(field);
+                match (site.fields.get(at), site.callsite.fields.get(at)) {
+                    (Some(Encoded::Attribute(key)), _) => {
+                        key.write(out, value);
+                        attributes += 1;
+                    }
+                    (_, Some(Field::Message)) => name = bytes_of(value),
+                    (_, Some(_)) => return None,
+                    (_, None) => {}
                 }
-                (_, Some(Field::Message)) => name = text(value),
-                (_, Some(_)) => return None,
-                (_, None) => {}
+                continue;
             }
+            let Some(record) = take_record(&mut rest) else { break };
+            let Record::Attribute { field, value } = record else { continue };
+            let Some(Encoded::Attribute(key)) = site.fields.get(usize::from(field)) else {
+                return None;
+            };
+            key.write_wide(out, value)?;
+            attributes += 1;
         }
         if attributes > self.limits.event_attributes {
             return None;
         }
-        wire::bytes_if_any(out, event::NAME, name.as_bytes());
+        wire::bytes_if_any(out, event::NAME, &name);
         wire::uint_if_any(out, event::DROPPED_ATTRIBUTES, dropped.into());
-        if site.callsite.level == Level::ERROR {
-            fail(outcome, "");
-        }
         Some(())
-    }
-
-    fn site(&mut self, metadata: &'static Metadata<'static>) -> Arc<Site> {
-        let decoder = &mut self.decoder;
-        let site = self.sites.entry(std::ptr::from_ref(metadata).addr()).or_insert_with(|| {
-            let field = if metadata.is_event() { event::ATTRIBUTES } else { span::ATTRIBUTES };
-            Arc::new(Site::new(decoder.callsite(metadata), field))
-        });
-        Arc::clone(site)
     }
 }
 
@@ -335,7 +259,7 @@ impl Site {
             .map(|known| match known {
                 Field::Attribute(key) => {
                     is_plain &= keys.insert(key.as_str());
-                    Encoded::Attribute(value::key(key.as_str()))
+                    Encoded::Attribute(AttributeKey::new(field, key.as_str()))
                 }
                 _ => Encoded::Special,
             })
@@ -347,31 +271,39 @@ impl Site {
     }
 }
 
-/// `None` for an error, of which more is told than its text.
+/// The ids, in one go.
 #[inline]
-fn attribute(out: &mut Vec<u8>, field: u8, key: &[u8], recorded: Recorded<'_>) -> Option<()> {
-    let scalar = match recorded {
-        Recorded::Bool(value) => Scalar::Bool(value),
-        Recorded::I64(value) => Scalar::Int(value),
-        Recorded::F64(value) => Scalar::Double(value),
-        Recorded::Str(value) => Scalar::Str(value),
-        Recorded::Error(_) => return None,
-        Recorded::U64(value) => return any_integer(out, field, key, value),
-        Recorded::I128(value) => return any_integer(out, field, key, value),
-        Recorded::U128(value) => return any_integer(out, field, key, value),
-    };
-    value::attribute(out, field, key, scalar);
-    Some(())
+fn write_ids(out: &mut Vec<u8>, record: &SpanRecord) {
+    const TRACE: usize = 2 + 16;
+    const SPAN: usize = 2 + 8;
+    let mut ids = [0; TRACE + 2 * SPAN];
+    let (trace, spans) = ids.split_at_mut(TRACE);
+    let (span, parent) = spans.split_at_mut(SPAN);
+    wire::place(trace, span::TRACE_ID, record.identity.trace_id.to_be_bytes());
+    wire::place(span, span::SPAN_ID, record.identity.span_id.to_be_bytes());
+    wire::place(parent, span::PARENT_SPAN_ID, record.parent.span_id.to_be_bytes());
+    let has_parent = record.parent.span_id != 0;
+    out.extend_from_slice(if has_parent { &ids } else { &ids[..TRACE + SPAN] });
 }
 
-/// An integer, as text where OTLP's type does not hold it.
-fn any_integer<T>(out: &mut Vec<u8>, field: u8, key: &[u8], value: T) -> Option<()>
-where
-    T: TryInto<i64> + ToString + Copy,
-{
-    match integer(value) {
-        opentelemetry::Value::I64(value) => value::attribute(out, field, key, Scalar::Int(value)),
-        text => value::attribute(out, field, key, Scalar::Str(&text.as_str())),
+/// The kind, a small number, and the times, in one go.
+#[inline]
+fn write_times(out: &mut Vec<u8>, span_kind: u64, start: u64, end: u64) {
+    let [a0, a1, a2, a3, a4, a5, a6, a7] = start.to_le_bytes();
+    let [b0, b1, b2, b3, b4, b5, b6, b7] = end.to_le_bytes();
+    const KIND: u8 = wire::varint_key(span::KIND);
+    const START: u8 = wire::fixed64_key(span::START);
+    const END: u8 = wire::fixed64_key(span::END);
+    let kind = span_kind as u8;
+    out.extend_from_slice(&[
+        KIND, kind, START, a0, a1, a2, a3, a4, a5, a6, a7, END, b0, b1, b2, b3, b4, b5, b6, b7,
+    ]);
+}
+
+/// The text of a value.
+fn bytes_of(value: Simple<'_>) -> Cow<'_, [u8]> {
+    match value {
+        Simple::Text(bytes) => Cow::Borrowed(bytes),
+        value => Cow::Owned(text(value.into()).into_owned().into_bytes()),
     }
-    Some(())
 }

@@ -2,18 +2,26 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf as _, BufMut as _};
+use bytes::{Buf as _, BufMut as _, Bytes};
+use http_body_util::{BodyExt as _, Full};
 use prost::Message as _;
+use tonic::body::Body;
 use tonic::client::Grpc as Client;
-use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::codegen::http::uri::PathAndQuery;
+use tonic::codec::{
+    BufferSettings, Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder,
+};
+use tonic::codegen::Service;
+use tonic::codegen::http::uri::{PathAndQuery, Uri};
+use tonic::codegen::http::{Request as HttpRequest, Response as HttpResponse};
 use tonic::metadata::{MetadataKey, MetadataMap, MetadataValue};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+use super::connector::Connector;
 use super::delivery::{Cause, Delivered, Failure, KeptConnection, Retry, chain};
 use super::request::Request;
 use super::response::ExportResponse;
@@ -27,15 +35,13 @@ const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Expor
 #[derive(Debug)]
 pub(super) struct Grpc {
     endpoint: Endpoint,
+    /// `None` for Unix domain sockets, to which tonic connects by itself.
+    connector: Option<Connector>,
     is_gzip: bool,
     /// Replaced where the connection is not to be trusted.
-    client: Mutex<Client<Channel>>,
+    client: Mutex<Client<Direct>>,
     metadata: MetadataMap,
     connection: KeptConnection,
-    /// What may be wrong where a connection is closed as soon as it is made. A server that does not
-    /// like a client's certificate says so when the client is through with its handshake, and the
-    /// transport keeps that to itself.
-    on_closed: Option<&'static str>,
     /// A request is under way, or was given up when its time was over.
     is_unanswered: AtomicBool,
 }
@@ -43,10 +49,12 @@ pub(super) struct Grpc {
 impl Grpc {
     /// Connects lazily: a collector that is not there yet does not keep the service from starting.
     pub(super) fn new(settings: &Settings, timeout: Duration) -> Result<Self, String> {
-        let endpoint = match &settings.endpoint {
-            None => tcp(&TcpAddress::localhost(), settings)?,
-            Some(CollectorAddress::Tcp(address)) => tcp(address, settings)?,
-            Some(CollectorAddress::Unix(path)) => endpoint(format!("unix://{}", path.display()))?,
+        let (endpoint, connector) = match &settings.endpoint {
+            None => tcp(&TcpAddress::localhost(), settings, timeout)?,
+            Some(CollectorAddress::Tcp(address)) => tcp(address, settings, timeout)?,
+            Some(CollectorAddress::Unix(path)) => {
+                (endpoint(format!("unix://{}", path.display()))?, None)
+            }
             Some(CollectorAddress::UnixAbstract(name)) => {
                 return Err(format!(
                     "unix-abstract:{name}: abstract sockets are not supported; \
@@ -63,12 +71,12 @@ impl Grpc {
             add(&mut metadata, name, value).ok_or_else(|| not_allowed(name))?;
         }
         Ok(Self {
-            client: Mutex::new(client(&endpoint, settings.otlp.is_gzip)),
+            client: Mutex::new(client(&endpoint, connector.as_ref(), settings.otlp.is_gzip)),
             endpoint,
+            connector,
             is_gzip: settings.otlp.is_gzip,
             metadata,
             connection: KeptConnection::default(),
-            on_closed: on_closed(settings),
             is_unanswered: AtomicBool::new(false),
         })
     }
@@ -90,31 +98,40 @@ impl Grpc {
             // Nothing that can panic runs under the lock.
             let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
             if reconnects {
-                *client = self::client(&self.endpoint, self.is_gzip);
+                *client = self::client(&self.endpoint, self.connector.as_ref(), self.is_gzip);
             }
             client.clone()
         };
-        client.ready().await.map_err(|error| {
-            let (problem, retry) = (chain(&error), self.connection.broke());
-            Failure { problem, retry, cause: Cause::Other }
-        })?;
-        let mut request = tonic::Request::new(request);
+        let refusal = || self.connector.as_ref()?.last_words().take();
+        // What an earlier request did not ask for is not this one's.
+        refusal();
+        client
+            .ready()
+            .await
+            .map_err(|error| Failure::of_connection(&error, refusal(), &self.connection))?;
+        let mut request = if self.is_gzip {
+            tonic::Request::new(request.into_message())
+        } else {
+            let mut message = tonic::Request::new(Bytes::new());
+            message.extensions_mut().insert(Framed(request.into_framed()));
+            message
+        };
         *request.metadata_mut() = self.metadata.clone();
         let response = client.unary(request, PathAndQuery::from_static(EXPORT), Raw).await;
         // What a server answers has no source: such an error broke on the way.
         if let Err(status) = &response
             && std::error::Error::source(status).is_some()
         {
-            let mut failure = failure(status);
-            match (self.connection.broke(), self.on_closed) {
-                (Retry::Now, _) => failure.retry = Retry::Now,
-                // Not connecting at all is told as that, and with its reason.
-                (_, Some(hint)) if status.code() != Code::Unavailable => {
-                    failure.problem = format!("{}; {hint}", failure.problem);
-                }
-                _ => {}
+            let failure = failure(status);
+            if let Some(refusal) = refusal() {
+                let problem = refusal.told_of(failure.problem);
+                return Err(Failure { problem, retry: Retry::Hopeless, cause: Cause::Access });
             }
-            return Err(failure);
+            let retry = match self.connection.broke() {
+                Retry::Now => Retry::Now,
+                _ => failure.retry,
+            };
+            return Err(Failure { retry, ..failure });
         }
         self.connection.answered();
         Ok(response.map_err(|status| failure(&status))?.into_inner().into())
@@ -122,8 +139,12 @@ impl Grpc {
 }
 
 /// Connects when it is used for the first time.
-fn client(endpoint: &Endpoint, is_gzip: bool) -> Client<Channel> {
-    let mut client = Client::new(endpoint.connect_lazy());
+fn client(endpoint: &Endpoint, connector: Option<&Connector>, is_gzip: bool) -> Client<Direct> {
+    let channel = match connector {
+        Some(connector) => endpoint.connect_with_connector_lazy(connector.clone()),
+        None => endpoint.connect_lazy(),
+    };
+    let mut client = Client::new(Direct(channel));
     if is_gzip {
         client = client.send_compressed(CompressionEncoding::Gzip);
     }
@@ -145,39 +166,19 @@ fn add(metadata: &mut MetadataMap, name: &str, value: &str) -> Option<()> {
     Some(())
 }
 
-fn on_closed(settings: &Settings) -> Option<&'static str> {
-    match &settings.endpoint {
-        Some(CollectorAddress::Tcp(address)) if address.is_tls() => {}
-        _ => return None,
-    }
-    Some(match settings.otlp.tls.certificate {
-        None => {
-            "if the collector asks for a client certificate, name one by \
-             OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"
-        }
-        Some(_) => {
-            "the collector may not trust the client certificate that \
-             OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE names"
-        }
-    })
-}
-
-fn tcp(address: &TcpAddress, settings: &Settings) -> Result<Endpoint, String> {
-    let endpoint = endpoint(address.url(Protocol::Grpc))?;
-    if !address.is_tls() {
-        return Ok(endpoint);
-    }
-    let files = tls::Files::read(&settings.otlp.tls)?;
-    tls::check(&files)?;
-    let mut config = ClientTlsConfig::new();
-    config = match files.ca {
-        Some(pem) => config.ca_certificate(Certificate::from_pem(pem)),
-        None => config.with_native_roots(),
-    };
-    if let Some((certificate, key)) = files.identity {
-        config = config.identity(Identity::from_pem(certificate, key));
-    }
-    endpoint.tls_config(config).map_err(|error| chain(&error))
+/// Without TLS, as far as tonic knows: the connector sees to it.
+fn tcp(
+    address: &TcpAddress,
+    settings: &Settings,
+    timeout: Duration,
+) -> Result<(Endpoint, Option<Connector>), String> {
+    let url = address.url(Protocol::Grpc);
+    let to: Uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
+    let mut config = tls::client_config(&settings.otlp.tls, address.is_tls())?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let without_tls = url.replacen("https://", "http://", 1);
+    let endpoint = endpoint(without_tls)?.origin(to.clone());
+    Ok((endpoint, Some(Connector::new(to, config, timeout).gathering())))
 }
 
 fn endpoint(uri: String) -> Result<Endpoint, String> {
@@ -221,12 +222,39 @@ fn failure(status: &Status) -> Failure {
     Failure { problem: format!("{:?}: {message}", status.code()), retry, cause }
 }
 
+/// The body of a request as it goes out, for [`Direct`].
+#[derive(Clone, Debug)]
+struct Framed(Bytes);
+
+/// A channel that sends such a body, where there is one, in place of what tonic has made of an
+/// empty message: tonic would copy it.
+#[derive(Clone, Debug)]
+struct Direct(Channel);
+
+impl Service<HttpRequest<Body>> for Direct {
+    type Response = HttpResponse<Body>;
+    type Error = tonic::transport::Error;
+    type Future = <Channel as Service<HttpRequest<Body>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: HttpRequest<Body>) -> Self::Future {
+        if let Some(Framed(bytes)) = request.extensions_mut().remove() {
+            // A mapped body does not tell its length: `content-length` is not gRPC's.
+            *request.body_mut() = Body::new(Full::new(bytes).map_frame(|frame| frame));
+        }
+        self.0.call(request)
+    }
+}
+
 /// Sends bytes that are a message already.
 #[derive(Clone, Copy, Debug, Default)]
 struct Raw;
 
 impl Codec for Raw {
-    type Encode = Request;
+    type Encode = Bytes;
     type Decode = ExportResponse;
     type Encoder = Self;
     type Decoder = Self;
@@ -241,14 +269,18 @@ impl Codec for Raw {
 }
 
 impl Encoder for Raw {
-    type Item = Request;
+    type Item = Bytes;
     type Error = Status;
 
-    fn encode(&mut self, item: Request, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        let item = item.into_buf();
-        out.reserve(item.remaining());
+    fn encode(&mut self, item: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        out.reserve(item.len());
         out.put(item);
         Ok(())
+    }
+
+    /// Mostly the message is empty. What is packed gets as much as it needs, in such steps.
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(1024, 32 * 1024)
     }
 }
 

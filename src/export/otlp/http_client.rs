@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::time::{Duration, SystemTime};
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use flate2::Compression;
 use flate2::read::GzEncoder;
 use http::header::{
@@ -12,14 +12,13 @@ use http::header::{
 };
 use http::{Method, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use prost::Message as _;
 
-use super::delivery::{Cause, Delivered, Failure, KeptConnection, Retry, chain};
-use super::request::{Request, RequestBuf};
+use super::connector::{Connector, LastWords};
+use super::delivery::{Cause, Delivered, Failure, KeptConnection, Retry};
+use super::request::Request;
 use super::response::{ExportResponse, RpcStatus};
 use super::{USER_AGENT, not_allowed, tls};
 use crate::config::Protocol;
@@ -31,7 +30,8 @@ const MAX_RESPONSE: usize = 64 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Http {
-    client: Client<HttpsConnector<HttpConnector>, Full<RequestBuf>>,
+    client: Client<Connector, Full<Bytes>>,
+    last_words: LastWords,
     uri: Uri,
     headers: HeaderMap,
     is_gzip: bool,
@@ -50,17 +50,10 @@ impl Http {
             }
         };
         let url = address.url(Protocol::HttpProtobuf);
-        let uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_connect_timeout(Some(timeout));
-        connector.set_nodelay(true);
+        let uri: Uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
         let config = tls::client_config(&settings.otlp.tls, address.is_tls())?;
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(config)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
+        let connector = Connector::new(uri.clone(), config, timeout);
+        let last_words = connector.last_words();
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
         headers.insert(USER_AGENT_HEADER, HeaderValue::from_static(USER_AGENT));
@@ -81,18 +74,21 @@ impl Http {
             .pool_idle_timeout(Duration::from_secs(30))
             .pool_timer(TokioTimer::new())
             .build(connector);
-        Ok(Self { client, uri, headers, is_gzip, connection: KeptConnection::default() })
+        let connection = KeptConnection::default();
+        Ok(Self { client, last_words, uri, headers, is_gzip, connection })
     }
 
     pub(super) async fn send(&self, request: Request) -> Result<Delivered, Failure> {
-        let request = if self.is_gzip { gzip(request) } else { request };
-        let mut request = http::Request::new(Full::new(request.into_buf()));
+        let message = request.into_message();
+        let body = if self.is_gzip { gzip(&message) } else { message };
+        let mut request = http::Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
+        // What an earlier request did not ask for is not this one's.
+        self.last_words.take();
         let response = self.client.request(request).await.map_err(|error| {
-            let (problem, retry) = (chain(&error), self.connection.broke());
-            Failure { problem, retry, cause: Cause::Other }
+            Failure::of_connection(&error, self.last_words.take(), &self.connection)
         })?;
         self.connection.answered();
         let (head, body) = response.into_parts();
@@ -150,10 +146,9 @@ fn delay(value: &HeaderValue) -> Option<Duration> {
 }
 
 /// At the fastest level: the collector is mostly near, and the processor is the service's.
-fn gzip(request: Request) -> Request {
-    let body = request.into_buf();
-    let mut packed = Vec::with_capacity(body.remaining() / 4);
+fn gzip(message: &[u8]) -> Bytes {
+    let mut packed = Vec::with_capacity(message.len() / 4);
     // Memory is read and written without fail.
-    let _ = GzEncoder::new(body.reader(), Compression::fast()).read_to_end(&mut packed);
-    Request::of(packed.into())
+    let _ = GzEncoder::new(message, Compression::fast()).read_to_end(&mut packed);
+    packed.into()
 }

@@ -5,8 +5,10 @@
 
 #[cfg(all(test, feature = "otlp-grpc", feature = "otlp-http"))]
 mod connection_tests;
+mod connector;
 mod delivery;
 mod encode;
+mod encoded_spans;
 mod fields;
 #[cfg(feature = "otlp-grpc")]
 mod grpc_client;
@@ -37,13 +39,14 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use self::delivery::BackOff;
 pub(crate) use self::delivery::{Cause, Delivered, Failure, Retry};
-pub(crate) use self::encode::{EncodedSpans, SpanEncoder};
+pub(crate) use self::encode::SpanEncoder;
+pub(crate) use self::encoded_spans::EncodedSpans;
 #[cfg(feature = "cli")]
 pub(crate) use self::parts::Parts;
 use self::request::{Envelope, Request};
 use crate::config::Protocol;
 use crate::config::settings::Settings;
-use crate::export::exporter::{DynExporter, Exporting};
+use crate::export::exporter::{DynExporter, Exporting, Urgency};
 
 const USER_AGENT: &str = concat!("OTel-OTLP-Exporter-Rust spanbridge/", env!("CARGO_PKG_VERSION"));
 
@@ -138,9 +141,9 @@ impl OtlpExporter {
         spans: &mut EncodedSpans,
         is_urgent: impl Fn() -> bool,
     ) -> Result<Delivered, Failure> {
-        let request = envelope.around(spans.lend());
+        let request = spans.lend(envelope);
         let sent = self.send_request(&request, is_urgent).await;
-        spans.give_back(request.into_spans());
+        spans.give_back(request);
         sent
     }
 
@@ -238,12 +241,8 @@ async fn pause_unless(pause: Duration, is_urgent: impl Fn() -> bool) {
 
 /// For where spans go to other destinations as well, and so are built for these anyway.
 impl DynExporter for OtlpExporter {
-    fn export<'a>(
-        &'a self,
-        batch: Vec<SpanData>,
-        is_urgent: &'a dyn Fn() -> bool,
-    ) -> Exporting<'a> {
-        Box::pin(async move { self.send_data(&batch, is_urgent).await.into() })
+    fn export<'a>(&'a self, batch: Vec<SpanData>, urgency: Urgency<'a>) -> Exporting<'a> {
+        Box::pin(async move { self.send_data(&batch, || urgency().is_some()).await.into() })
     }
 
     fn force_flush(&self) -> OTelSdkResult {

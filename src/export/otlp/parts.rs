@@ -2,11 +2,10 @@
 
 use std::ops::Range;
 
-use bytes::Bytes;
 use opentelemetry_sdk::trace::SpanData;
 
 use super::delivery::{Delivered, Failure};
-use super::encode::EncodedSpans;
+use super::encoded_spans::EncodedSpans;
 use super::request::Envelope;
 use super::{MAX_REQUEST, OtlpExporter};
 
@@ -14,27 +13,19 @@ use super::{MAX_REQUEST, OtlpExporter};
 #[derive(Debug)]
 pub(crate) struct Parts {
     envelope: Envelope,
-    bytes: Bytes,
-    ends: Vec<usize>,
+    spans: EncodedSpans,
 }
 
 impl Parts {
     /// How many bytes a part's spans take.
     pub(crate) fn size(&self, part: &Range<usize>) -> usize {
-        self.offset(part.end) - self.offset(part.start)
+        self.spans.offset(part.end) - self.spans.offset(part.start)
     }
 
     /// Cuts a part after what one request should have at most, and after one span at least.
     pub(crate) fn split_at_limit(&self, part: &Range<usize>) -> (Range<usize>, Range<usize>) {
-        let limit = self.offset(part.start) + MAX_REQUEST;
-        let fitting = self.ends[part.clone()].partition_point(|&end| end <= limit);
-        let middle = part.start + fitting.max(1);
+        let middle = part.start + self.spans.fitting(part, MAX_REQUEST).max(1);
         (part.start..middle, middle..part.end)
-    }
-
-    /// Where the span at this position begins.
-    fn offset(&self, position: usize) -> usize {
-        if position == 0 { 0 } else { self.ends[position - 1] }
     }
 }
 
@@ -45,8 +36,7 @@ impl OtlpExporter {
         if let Some(first) = batch.first() {
             envelope.set_scope(&first.instrumentation_scope);
         }
-        let (bytes, ends) = EncodedSpans::from_span_data(batch).into_parts();
-        Parts { envelope, bytes, ends }
+        Parts { envelope, spans: EncodedSpans::from_span_data(batch) }
     }
 
     /// Sends a part in one request, and again only where a kept connection was too old.
@@ -55,7 +45,6 @@ impl OtlpExporter {
         parts: &Parts,
         part: &Range<usize>,
     ) -> Result<Delivered, Failure> {
-        let bytes = parts.bytes.slice(parts.offset(part.start)..parts.offset(part.end));
-        self.send_request(&parts.envelope.around(bytes), || true).await
+        self.send_in(&parts.envelope, &mut parts.spans.part(part), || true).await
     }
 }

@@ -32,11 +32,11 @@ pub(super) fn encode(out: &mut Vec<u8>, data: &SpanData, received: Option<&str>)
     value::attributes(out, span::ATTRIBUTES, &data.attributes);
     wire::uint_if_any(out, span::DROPPED_ATTRIBUTES, data.dropped_attributes_count.into());
     for event in data.events.iter() {
-        wire::bytes(out, span::EVENTS, &event_message(event));
+        wire::message(out, span::EVENTS, |out| event_message(out, event));
     }
     wire::uint_if_any(out, span::DROPPED_EVENTS, data.events.dropped_count.into());
     for link in data.links.iter() {
-        wire::bytes(out, span::LINKS, &link_message(link));
+        wire::message(out, span::LINKS, |out| link_message(out, link));
     }
     wire::uint_if_any(out, span::DROPPED_LINKS, data.links.dropped_count.into());
     outcome(out, &data.status);
@@ -74,25 +74,21 @@ pub(super) fn outcome(out: &mut Vec<u8>, outcome: &Status) {
     wire::uint_if_any(out, status::CODE, code);
 }
 
-fn event_message(data: &Event) -> Vec<u8> {
-    let mut out = Vec::new();
-    wire::fixed64(&mut out, event::TIME, nanos(data.timestamp));
-    wire::bytes_if_any(&mut out, event::NAME, data.name.as_bytes());
-    value::attributes(&mut out, event::ATTRIBUTES, &data.attributes);
-    wire::uint_if_any(&mut out, event::DROPPED_ATTRIBUTES, data.dropped_attributes_count.into());
-    out
+fn event_message(out: &mut Vec<u8>, data: &Event) {
+    wire::fixed64(out, event::TIME, nanos(data.timestamp));
+    wire::bytes_if_any(out, event::NAME, data.name.as_bytes());
+    value::attributes(out, event::ATTRIBUTES, &data.attributes);
+    wire::uint_if_any(out, event::DROPPED_ATTRIBUTES, data.dropped_attributes_count.into());
 }
 
-fn link_message(data: &Link) -> Vec<u8> {
-    let mut out = Vec::new();
+fn link_message(out: &mut Vec<u8>, data: &Link) {
     let sc = &data.span_context;
-    wire::bytes(&mut out, link::TRACE_ID, &sc.trace_id().to_bytes());
-    wire::bytes(&mut out, link::SPAN_ID, &sc.span_id().to_bytes());
-    trace_state(&mut out, link::TRACE_STATE, sc.trace_state());
-    value::attributes(&mut out, link::ATTRIBUTES, &data.attributes);
-    wire::uint_if_any(&mut out, link::DROPPED_ATTRIBUTES, data.dropped_attributes_count.into());
-    wire::fixed32(&mut out, link::FLAGS, flags(sc.trace_flags().to_u8(), sc.is_remote()));
-    out
+    wire::bytes(out, link::TRACE_ID, &sc.trace_id().to_bytes());
+    wire::bytes(out, link::SPAN_ID, &sc.span_id().to_bytes());
+    trace_state(out, link::TRACE_STATE, sc.trace_state());
+    value::attributes(out, link::ATTRIBUTES, &data.attributes);
+    wire::uint_if_any(out, link::DROPPED_ATTRIBUTES, data.dropped_attributes_count.into());
+    wire::fixed32(out, link::FLAGS, flags(sc.trace_flags().to_u8(), sc.is_remote()));
 }
 
 fn trace_state(out: &mut Vec<u8>, field: u8, state: &TraceState) {

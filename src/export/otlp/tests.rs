@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use ::bytes::BufMut as _;
 use opentelemetry::propagation::TextMapPropagator as _;
 use opentelemetry::trace::{Event, Link, SpanContext, Status, TraceContextExt as _, TraceState};
 use opentelemetry::{Context, InstrumentationScope, KeyValue, SpanId, TraceFlags, TraceId};
@@ -18,7 +17,7 @@ use prost::Message as _;
 use tracing::{Span, error_span, info, info_span, warn};
 use tracing_subscriber::prelude::*;
 
-use super::request::{Envelope, Request};
+use super::request::{Envelope, ROOM};
 use super::{EncodedSpans, SpanEncoder};
 use crate::SpanExt as _;
 use crate::export::MetadataAttributes;
@@ -137,8 +136,10 @@ fn run(program: &[(u8, Vec<u8>)], limits: Limits) -> (Chunk, impl Fn() -> Decode
 }
 
 fn messages(spans: &EncodedSpans) -> Vec<Message> {
-    let request = bytes(Envelope::default().around(spans.bytes().to_vec().into()));
-    let request = ExportTraceServiceRequest::decode(request.as_slice()).expect("is OTLP");
+    let mut behind_room = vec![0; ROOM];
+    behind_room.extend_from_slice(spans.bytes());
+    let request = Envelope::default().around(behind_room).into_message();
+    let request = ExportTraceServiceRequest::decode(request).expect("is OTLP");
     request.resource_spans.into_iter().flat_map(|r| r.scope_spans).flat_map(|s| s.spans).collect()
 }
 
@@ -216,8 +217,8 @@ fn the_envelope_is_that_of_opentelemetry_proto() {
     let mut envelope = Envelope::default();
     envelope.set_resource(&resource);
     envelope.set_scope(&scope);
-    let request = bytes(envelope.around(EncodedSpans::from_span_data(&data).lend()));
-    let mut sent = ExportTraceServiceRequest::decode(request.as_slice()).unwrap();
+    let request = EncodedSpans::from_span_data(&data).lend(&envelope).into_message();
+    let mut sent = ExportTraceServiceRequest::decode(request).unwrap();
     let mut expected = ExportTraceServiceRequest {
         resource_spans: group_spans_by_resource_and_scope(
             data,
@@ -233,10 +234,27 @@ fn the_envelope_is_that_of_opentelemetry_proto() {
     assert_eq!(sent, expected);
 }
 
-fn bytes(request: Request) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    bytes.put(request.into_buf());
-    bytes
+#[cfg(feature = "otlp-grpc")]
+#[test]
+fn an_envelope_of_any_length_stands_before_the_spans() {
+    let data = [opentelemetry_sdk::testing::trace::new_test_export_span_data()];
+    for length in [0, 1, 100, ROOM - 100, ROOM, 3 * ROOM] {
+        let text = "x".repeat(length);
+        let resource =
+            Resource::builder_empty().with_attribute(KeyValue::new("text", text.clone())).build();
+        let mut envelope = Envelope::default();
+        envelope.set_resource(&resource);
+        let framed = EncodedSpans::from_span_data(&data).lend(&envelope).into_framed();
+        let (prefix, message) = framed.split_at(5);
+        assert_eq!(prefix[0], 0, "is not compressed");
+        assert_eq!(prefix[1..], (message.len() as u32).to_be_bytes(), "{length}");
+        let sent = ExportTraceServiceRequest::decode(message).unwrap();
+        let spans = &sent.resource_spans[0];
+        assert_eq!(spans.scope_spans[0].spans[0].name, data[0].name, "{length}");
+        let attribute = &spans.resource.as_ref().unwrap().attributes[0];
+        let expected = opentelemetry::Value::from(text);
+        assert_eq!(attribute.value, Some(expected.into()), "{length}");
+    }
 }
 
 #[test]
@@ -263,8 +281,8 @@ fn memory_is_used_again_from_batch_to_batch() {
         let info = allocation_counter::measure(|| {
             encoder.encode(&mut chunk, calibration, &mut waiting);
             assert!(waiting.take_batch(&mut batch, 512, usize::MAX, false));
-            let request = envelope.around(batch.lend());
-            batch.give_back(request.into_spans());
+            let request = batch.lend(&envelope);
+            batch.give_back(request);
         });
         allocated.push(info.bytes_total);
     }
@@ -326,6 +344,50 @@ fn an_event_of_the_api_has_its_own_time() {
     let link = Link::with_context(SpanContext::NONE);
     assert_eq!(sent[0].links[0].span_id, link.span_context.span_id().to_bytes());
     assert_eq!(sent[0].links[0].attributes.len(), 1);
+}
+
+#[test]
+fn what_is_set_by_the_api_is_bounded_in_bytes_and_what_is_lost_is_counted() {
+    const KIB: usize = 1024;
+    let limits = Limits::default();
+    let max_bytes = limits.values.span_bytes;
+    let (layer, engine) = without_worker(limits);
+    let with_value = |bytes: usize| vec![KeyValue::new("k", "v".repeat(bytes))];
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        let attributes = info_span!("attributes");
+        for number in 0..100 {
+            attributes.set_attribute(format!("{number:03}"), "v".repeat(KIB - 3));
+        }
+        // In place of one that is there: as long, then longer, for which there is no room.
+        attributes.set_attribute("000", "w".repeat(KIB - 3));
+        attributes.set_attribute("001", "w".repeat(KIB));
+        let events = info_span!("events");
+        let links = info_span!("links");
+        for _ in 0..100 {
+            events.add_event("e", with_value(KIB));
+            links.add_link_with_attributes(SpanContext::NONE, with_value(KIB));
+        }
+    });
+    engine.collect();
+    let mut chunk = engine.queue.pop().unwrap();
+    let scope = InstrumentationScope::default();
+    let none = MetadataAttributes { level: false, location: false, target: false, threads: false };
+    let mut spans = Vec::new();
+    let calibration = crate::layer::Calibration::for_tests();
+    Decoder::new(engine, scope, none).decode(&mut chunk, calibration, &mut spans);
+    let named = |name| spans.iter().find(|span| span.name == name).unwrap();
+    let attributes = named("attributes");
+    assert_eq!(attributes.attributes.len(), max_bytes / KIB);
+    assert_eq!(attributes.dropped_attributes_count as usize, 100 - max_bytes / KIB + 1);
+    assert!(attributes.attributes[0].value.as_str().starts_with('w'));
+    assert!(attributes.attributes[1].value.as_str().starts_with('v'));
+    let (events, links) = (&named("events").events, &named("links").links);
+    for (kept, dropped) in
+        [(events.len(), events.dropped_count), (links.len(), links.dropped_count)]
+    {
+        assert!(kept > 40 && kept < max_bytes / KIB, "{kept}");
+        assert_eq!(kept + dropped as usize, 100);
+    }
 }
 
 #[test]

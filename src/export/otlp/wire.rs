@@ -15,7 +15,16 @@ pub(super) fn varint_len(value: u64) -> usize {
 }
 
 #[inline]
-pub(super) fn varint(out: &mut Vec<u8>, mut value: u64) {
+pub(super) fn varint(out: &mut Vec<u8>, value: u64) {
+    match value {
+        0..0x80 => out.push(value as u8),
+        // Both bytes at once.
+        0x80..0x4000 => out.extend_from_slice(&[value as u8 | 0x80, (value >> 7) as u8]),
+        _ => long_varint(out, value),
+    }
+}
+
+fn long_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -28,11 +37,33 @@ fn key(out: &mut Vec<u8>, field: u8, wire: u8) {
     varint(out, u64::from(field) << 3 | u64::from(wire));
 }
 
+/// The key of an integer, for a field below 16.
+pub(super) const fn varint_key(field: u8) -> u8 {
+    field << 3 | VARINT
+}
+
+/// The key of eight bytes, for a field below 16.
+pub(super) const fn fixed64_key(field: u8) -> u8 {
+    field << 3 | FIXED64
+}
+
+/// Puts a field below 16 into memory that is as long as that.
+#[inline]
+pub(super) fn place<const N: usize>(out: &mut [u8], field: u8, value: [u8; N]) {
+    let (head, content) = out.split_at_mut(2);
+    head.copy_from_slice(&[field << 3 | LENGTH_DELIMITED, N as u8]);
+    content.copy_from_slice(&value);
+}
+
 /// The head of a field whose `length` bytes the caller writes next.
 #[inline]
 pub(super) fn head(out: &mut Vec<u8>, field: u8, length: usize) {
-    key(out, field, LENGTH_DELIMITED);
-    varint(out, length as u64);
+    if field < 16 && length < 0x80 {
+        out.extend_from_slice(&[field << 3 | LENGTH_DELIMITED, length as u8]);
+    } else {
+        key(out, field, LENGTH_DELIMITED);
+        varint(out, length as u64);
+    }
 }
 
 /// A field of bytes, text or an encoded message.
@@ -40,6 +71,38 @@ pub(super) fn head(out: &mut Vec<u8>, field: u8, length: usize) {
 pub(super) fn bytes(out: &mut Vec<u8>, field: u8, value: &[u8]) {
     head(out, field, value.len());
     out.extend_from_slice(value);
+}
+
+/// A field that is a message, whose length is known when `write` has written it.
+#[inline]
+pub(super) fn message<R>(out: &mut Vec<u8>, field: u8, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    key(out, field, LENGTH_DELIMITED);
+    let start = out.len();
+    out.extend_from_slice(&[0; EXPECTED_LENGTH]);
+    let result = write(out);
+    let length = out.len() - start - EXPECTED_LENGTH;
+    if varint_len(length as u64) == EXPECTED_LENGTH {
+        out[start] = length as u8 | 0x80;
+        out[start + 1] = (length >> 7) as u8;
+    } else {
+        set_length(out, start, length);
+    }
+    result
+}
+
+/// Bytes that the length of most messages takes: 128 to 16,383.
+const EXPECTED_LENGTH: usize = 2;
+
+fn set_length(out: &mut Vec<u8>, start: usize, length: usize) {
+    if length < 0x80 {
+        out[start] = length as u8;
+        out.copy_within(start + EXPECTED_LENGTH.., start + 1);
+        out.pop();
+    } else {
+        let mut head = Vec::with_capacity(10);
+        varint(&mut head, length as u64);
+        out.splice(start..start + EXPECTED_LENGTH, head);
+    }
 }
 
 /// As [`bytes`]; nothing where the value is empty, which is what its absence means.
@@ -108,5 +171,16 @@ mod tests {
         let mut out = Vec::new();
         bytes(&mut out, 3, &[7; 200]);
         assert_eq!(out.len(), field_len(200));
+    }
+
+    #[test]
+    fn a_message_is_written_alike_whether_its_length_is_known_before_or_after() {
+        for length in [0, 1, 127, 128, 16_383, 16_384, 3_000_000] {
+            let (mut before, mut after) = (vec![1, 2, 3], vec![1, 2, 3]);
+            let content = vec![7; length];
+            bytes(&mut before, 2, &content);
+            message(&mut after, 2, |out| out.extend_from_slice(&content));
+            assert!(before == after, "{length}");
+        }
     }
 }
