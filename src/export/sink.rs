@@ -1,8 +1,6 @@
 //! Where chunks go: to an exporter as `SpanData`, to a collector as OTLP, or nowhere.
 
-use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::task::Poll;
 use std::time::Duration;
 
 use opentelemetry_sdk::Resource;
@@ -63,21 +61,10 @@ pub(crate) enum Sink {
         exporter: Box<OtlpExporter>,
         encoder: Box<SpanEncoder>,
         waiting: EncodedSpans,
-        /// Batches that are sent at once.
-        ready: Vec<EncodedSpans>,
-        /// Batches that were sent, whose memory is used again.
-        spare: Vec<EncodedSpans>,
-        /// Whether the last batches arrived.
-        is_well: bool,
+        /// What is sent, or was sent last.
+        batch: EncodedSpans,
     },
 }
-
-/// Requests to a collector that are under way at most, which the OTLP specification asks for
-/// (section "OTLP/gRPC Concurrent Requests"): the time that one takes, on a network or on a machine
-/// with too much to do, is not lost for the others. One at a time while they fail, since each that
-/// is given up is a batch lost, and the queue holds more.
-#[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
-const IN_FLIGHT: usize = 4;
 
 /// What became of one batch.
 #[derive(Debug)]
@@ -154,9 +141,7 @@ impl Sink {
                     exporter,
                     encoder: Box::new(SpanEncoder::new(decoder)),
                     waiting: EncodedSpans::default(),
-                    ready: Vec::new(),
-                    spare: Vec::new(),
-                    is_well: true,
+                    batch: EncodedSpans::default(),
                 }
             }
         }
@@ -172,8 +157,7 @@ impl Sink {
         }
     }
 
-    /// Exports what there is, if that is enough for whole batches, or, with `all`, if there is any:
-    /// one batch, or to a collector some at once. None where nothing was exported.
+    /// Exports one batch, if there are spans for a whole one, or, with `all`, if there are any.
     ///
     /// `urgency` says how long a batch may take, where shutdown waits for it, if so many batches
     /// are to come after it.
@@ -184,51 +168,37 @@ impl Sink {
         all: bool,
         timeout: Duration,
         urgency: impl Fn(usize) -> Option<Duration>,
-    ) -> Vec<Exported> {
+    ) -> Option<Exported> {
         match self {
-            Self::Nowhere { spans: 0 } => Vec::new(),
             Self::Nowhere { spans } => {
                 let spans = std::mem::take(spans);
-                vec![Exported { spans, outcome: Outcome::NoExporter }]
+                (spans > 0).then_some(Exported { spans, outcome: Outcome::NoExporter })
             }
             Self::Any { exporter, waiting, .. } => {
                 if waiting.is_empty() || (waiting.len() < max_spans && !all) {
-                    return Vec::new();
+                    return None;
                 }
                 let rest = waiting.split_off(max_spans.min(waiting.len()));
                 let batch = std::mem::replace(waiting, rest);
-                let spans = vec![batch.len()];
+                let spans = batch.len();
                 let after = waiting.len().div_ceil(max_spans.max(1));
                 let urgency = || urgency(after);
-                let exporting = async { exporter.export(batch, &urgency).await };
-                run(runtime, timeout, spans, vec![exporting])
+                let exporting = async || exporter.export(batch, &urgency).await;
+                let outcome = run(runtime, timeout, exporting).within(spans);
+                Some(Exported { spans, outcome })
             }
             #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
-            Self::Otlp { exporter, waiting, ready, spare, is_well, .. } => {
-                let at_once = if *is_well { IN_FLIGHT } else { 1 };
-                while ready.len() < at_once {
-                    let mut batch = spare.pop().unwrap_or_default();
-                    if !waiting.take_batch(&mut batch, max_spans, MAX_REQUEST, all) {
-                        spare.push(batch);
-                        break;
-                    }
-                    ready.push(batch);
+            Self::Otlp { exporter, waiting, batch, .. } => {
+                if !waiting.take_batch(batch, max_spans, MAX_REQUEST, all) {
+                    return None;
                 }
-                if ready.is_empty() || (ready.len() < at_once && !all) {
-                    return Vec::new();
-                }
-                let spans = ready.iter().map(EncodedSpans::len).collect();
+                let spans = batch.len();
                 let is_urgent = || urgency(0).is_some();
-                let sending = ready.iter_mut().map(async |batch: &mut EncodedSpans| {
-                    Outcome::from(exporter.send(batch, is_urgent).await)
-                });
+                let sending = async || exporter.send(batch, is_urgent).await.into();
                 // What the transport has to say of each frame costs more than the frame.
                 let _muted = tracing::dispatcher::set_default(&Dispatch::none());
-                let exported = run(runtime, timeout, spans, sending.collect());
-                *is_well =
-                    !exported.iter().any(|batch| matches!(batch.outcome, Outcome::Failed(_)));
-                spare.append(ready);
-                exported
+                let outcome = run(runtime, timeout, sending).within(spans);
+                Some(Exported { spans, outcome })
             }
         }
     }
@@ -248,38 +218,15 @@ impl Sink {
     }
 }
 
-/// Runs all at once, each for no longer than the timeout.
-fn run<F: Future<Output = Outcome>>(
-    runtime: &Runtime,
-    timeout: Duration,
-    spans: Vec<usize>,
-    exports: Vec<F>,
-) -> Vec<Exported> {
-    let ended = catch_unwind(AssertUnwindSafe(|| runtime.block_on(all(timeout, exports))));
-    let outcomes = ended.unwrap_or_else(|_| spans.iter().map(|_| Outcome::panicked()).collect());
-    let batches = spans.into_iter().zip(outcomes);
-    batches.map(|(spans, outcome)| Exported { spans, outcome: outcome.within(spans) }).collect()
-}
-
-async fn all<F: Future<Output = Outcome>>(timeout: Duration, exports: Vec<F>) -> Vec<Outcome> {
-    let mut exports: Vec<_> = exports
-        .into_iter()
-        .map(|export| (Box::pin(tokio::time::timeout(timeout, export)), None))
-        .collect();
-    poll_fn(|cx| {
-        let mut is_done = true;
-        for (export, outcome) in &mut exports {
-            if outcome.is_none()
-                && let Poll::Ready(ended) = export.as_mut().poll(cx)
-            {
-                *outcome = Some(ended.unwrap_or_else(|_| {
-                    Outcome::Failed(format!("no answer within the export timeout of {timeout:?}"))
-                }));
-            }
-            is_done &= outcome.is_some();
+fn run(runtime: &Runtime, timeout: Duration, export: impl AsyncFnOnce() -> Outcome) -> Outcome {
+    let exported = catch_unwind(AssertUnwindSafe(|| {
+        runtime.block_on(async { tokio::time::timeout(timeout, export()).await })
+    }));
+    match exported {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => {
+            Outcome::Failed(format!("no answer within the export timeout of {timeout:?}"))
         }
-        if is_done { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-    exports.into_iter().filter_map(|(_, outcome)| outcome).collect()
+        Err(_) => Outcome::panicked(),
+    }
 }

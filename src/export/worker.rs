@@ -110,21 +110,12 @@ impl Worker {
             let shares = 1 + after + queued + usize::from(!is_last);
             Some((left - left / 10) / u32::try_from(shares).unwrap_or(u32::MAX))
         };
-        loop {
-            let batches = self.sink.export(
-                &self.runtime,
-                max_export_batch_size,
-                all,
-                export_timeout,
-                urgency,
-            );
-            if batches.is_empty() {
-                return succeeded;
-            }
-            for Exported { spans, outcome } in batches {
-                succeeded &= self.account(spans, outcome);
-            }
+        while let Some(Exported { spans, outcome }) =
+            self.sink.export(&self.runtime, max_export_batch_size, all, export_timeout, urgency)
+        {
+            succeeded &= self.account(spans, outcome);
         }
+        succeeded
     }
 
     /// Counts a batch, and tells of what went wrong. False if something did.

@@ -70,23 +70,3 @@ fn shutdown_makes_no_second_try_at_a_collector_that_is_not_there() {
     assert_eq!(stats.dropped().export_failed(), 10, "{stats}");
     assert_adds_up(stats, 10, 0);
 }
-
-#[test]
-fn batches_do_not_wait_for_the_answer_to_the_one_before() {
-    // 1. The collector takes its time with a first batch, while four more are closed.
-    // 2. It gets all of these before it answers any of them.
-    const BATCH: usize = 512;
-    let receiver = OtlpReceiver::grpc();
-    receiver.set_behaviour(Behaviour::Delay(Duration::from_secs(2)));
-    let pipeline = pipeline(receiver.endpoint());
-    pipeline.close_spans(BATCH);
-    receiver.wait_for_counts(|counts| counts.requests == 1, LONG).unwrap();
-    receiver.set_behaviour(Behaviour::Hang);
-    pipeline.close_spans(4 * BATCH);
-    let counts = receiver.wait_for_counts(|counts| counts.requests == 5, LONG).unwrap();
-    assert_eq!((counts.accepted, counts.spans_offered), (1, 5 * BATCH as u64));
-    assert!(pipeline.guard.shutdown(Duration::from_millis(100)).is_err(), "four hang");
-    let stats = pipeline.stats();
-    assert_eq!(stats.exported(), BATCH as u64, "{stats}");
-    assert_eq!(stats.dropped().shutdown(), 4 * BATCH as u64, "{stats}");
-}
