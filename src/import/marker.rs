@@ -63,13 +63,15 @@ pub(super) fn is_likely(text: &str) -> bool {
 
 /// Why a line in which [`find`] has found nothing looks all the same as if it were of a block.
 pub(super) fn unusable(line: &str) -> Option<(ProblemKind, String)> {
+    // Here and not at each word, of which there may be a million before as many blanks.
+    let line = line.trim_end();
     line.match_indices(WORD).find_map(|(at, word)| {
         let rest = &line[at + word.len()..];
         let begins_message = at == 0 || line[..at].ends_with("] ");
         let is_cut = match rest.strip_prefix('[') {
             Some(rest) => {
                 let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-                let after = rest[digits..].trim_end();
+                let after = &rest[digits..];
                 if digits > 0 && after.starts_with("]:") {
                     let number = excerpt(&rest[..digits]);
                     let message = format!("{number} is not the number of a trace: too large");
@@ -157,6 +159,14 @@ mod tests {
             assert_eq!(find(line), None, "{line}");
             assert_eq!(unusable(line).map(|(kind, _)| kind), expected, "{line}");
         }
+    }
+
+    #[test]
+    fn the_blanks_at_a_lines_end_are_looked_at_once() {
+        let line = "Trace[x".repeat(500_000) + &" ".repeat(4 << 20);
+        let start = std::time::Instant::now();
+        assert_eq!(unusable(&line), None);
+        assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
     }
 
     #[test]
