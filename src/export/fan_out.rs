@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn one_that_hangs_does_not_keep_the_last_batches_from_the_others() {
-        // 1. A batch of four is with both exporters, and one of these hangs.
+        // 1. Both exporters have a batch, and one of them hangs.
         let ((hanging, at_hanging), (sound, at_sound)) = (mpsc::channel(), mpsc::channel());
         let exporters =
             [Tells { spans: hanging, never_ends: true }, Tells { spans: sound, never_ends: false }];
@@ -257,17 +257,18 @@ mod tests {
         let (layer, guard) = crate::layer()
             .with_exporter_in(fan_out, OwnRuntime::new().unwrap())
             .with_max_export_batch_size(4)
-            .with_schedule_delay(LONG)
+            .with_schedule_delay(Duration::from_millis(10))
             .with_export_timeout(LONG)
             .build();
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             let close = |spans| (0..spans).for_each(|_| drop(info_span!("a")));
             close(4);
-            assert_eq!(at_hanging.recv_timeout(LONG), Ok(4));
-            // 2. More spans: two whole batches, and what this thread still holds of a third.
+            at_hanging.recv_timeout(LONG).expect("a batch is exported");
+            // 2. More spans, for several batches, which this thread still holds.
             close(10);
             // 3. Shutdown, which is in time, and gives the sound one all of it.
-            let timeout = Duration::from_secs(4);
+            // What hangs takes nine tenths of it; the rest is for a machine with too much to do.
+            let timeout = Duration::from_secs(15);
             let start = Instant::now();
             guard.shutdown(timeout).unwrap();
             assert!(start.elapsed() < timeout, "{:?}", start.elapsed());
