@@ -2,25 +2,22 @@
 
 use tracing::Metadata;
 
-use crate::layer::{Identity, Parent, Side};
+use crate::layer::{Head, Side};
 
 /// A closed span but for its values, which stand in the chunk's bytes.
 #[cfg_attr(test, derive(Clone))]
 #[derive(Debug)]
 pub(crate) struct SpanRecord {
+    /// The span's id in `tracing`.
+    pub(crate) id: u64,
     pub(crate) metadata: &'static Metadata<'static>,
-    pub(crate) identity: Identity,
-    pub(crate) parent: Parent,
-    pub(crate) start: u64,
+    pub(crate) head: Head,
     pub(crate) end: u64,
-    pub(crate) thread: u32,
     /// How many of the chunk's bytes are this span's.
     pub(crate) bytes: u32,
     /// How many of the chunk's event metadata are this span's.
     pub(crate) events: u32,
     pub(crate) dropped_attributes: u32,
-    pub(crate) dropped_events: u32,
-    pub(crate) dropped_links: u32,
     pub(crate) side: Option<Box<Side>>,
 }
 

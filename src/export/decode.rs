@@ -112,7 +112,7 @@ impl Decoder {
         let site = self.callsite(record.metadata);
         let side = record.side.take().map(|side| *side).unwrap_or_default();
         let trace_state = side.entries.as_ref().map(RawTraceState::of).unwrap_or_default();
-        let start_time = side.start.unwrap_or_else(|| calibration.wall(record.start));
+        let start_time = side.start.unwrap_or_else(|| calibration.wall(record.head.start));
         let end_time = side.end.unwrap_or_else(|| calibration.wall(record.end)).max(start_time);
         let mut parts = Parts {
             attributes: Bounded::with_capacity(site.fields.len() + site.attributes.len()),
@@ -131,24 +131,24 @@ impl Decoder {
             parts.attributes.set(attribute.clone(), limits.attributes);
         }
         if self.with.threads {
-            self.add_thread(record.thread, &mut parts.attributes, limits.attributes);
+            self.add_thread(record.head.thread, &mut parts.attributes, limits.attributes);
         }
         let mut span_events = SpanEvents::default();
         span_events.events = parts.events;
-        span_events.dropped_count = record.dropped_events;
+        span_events.dropped_count = record.head.dropped_events;
         let mut span_links = SpanLinks::default();
         span_links.links = bounded_links(side.links, &limits);
-        span_links.dropped_count = record.dropped_links;
+        span_links.dropped_count = record.head.dropped_links;
         SpanData {
             span_context: SpanContext::new(
-                record.identity.trace_id.into(),
-                record.identity.span_id.into(),
-                TraceFlags::new(record.identity.flags),
+                record.head.identity.trace_id.into(),
+                record.head.identity.span_id.into(),
+                TraceFlags::new(record.head.identity.flags),
                 false,
                 trace_state,
             ),
-            parent_span_id: record.parent.span_id.into(),
-            parent_span_is_remote: record.parent.is_remote,
+            parent_span_id: record.head.parent.span_id.into(),
+            parent_span_is_remote: record.head.parent.is_remote,
             span_kind: parts.kind.unwrap_or(SpanKind::Internal),
             name: parts.name.unwrap_or(Cow::Borrowed(site.name)),
             start_time,

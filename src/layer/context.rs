@@ -45,7 +45,7 @@ impl error::Error for SetParentError {}
 /// Makes what was carried the parent of the span that `body` belongs to.
 pub(super) fn adopt(body: &mut Body, carried: Carried, is_remote: bool) {
     if let Some(parent) = carried.parent {
-        body.parent = Parent {
+        body.head.parent = Parent {
             trace_id: u128::from_be_bytes(parent.trace_id.to_bytes()),
             span_id: u64::from_be_bytes(parent.span_id.to_bytes()),
             flags: parent.flags.to_u8(),
@@ -89,14 +89,14 @@ impl Engine {
         id: u64,
         cx: &Context,
     ) -> Result<(), SetParentError> {
-        let (_, slot) = self.find(id).ok_or(SetParentError::LayerNotFound)?;
+        let slot = self.find(id).ok_or(SetParentError::LayerNotFound)?;
         let mut body = slot.lock_if(id).ok_or(SetParentError::LayerNotFound)?;
         match slot.state() {
             State::Pending => {}
             State::Recording if slot.undecide() => self.count_restart(),
             _ => return Err(SetParentError::AlreadyStarted),
         }
-        body.parent = Parent::default();
+        body.head.parent = Parent::default();
         let before = body.side.as_mut().and_then(|side| side.entries.take());
         adopt_context(&mut body, cx);
         drop(body);
@@ -107,7 +107,7 @@ impl Engine {
 
     /// The span's context with the values that travel with the trace.
     pub(crate) fn otel_context(self: &Arc<Self>, id: u64) -> Option<Context> {
-        let (_, slot) = self.find(id)?;
+        let slot = self.find(id)?;
         let identity = self.resolve(slot, id)?;
         let entries = if identity.has_entries { slot.lock_if(id)?.entries() } else { None };
         let cx = entries.unwrap_or_default();
@@ -117,14 +117,14 @@ impl Engine {
 
     /// What a request made from within the span carries.
     pub(crate) fn carried(self: &Arc<Self>, id: u64) -> Option<Carried> {
-        let (_, slot) = self.find(id)?;
+        let slot = self.find(id)?;
         self.carried_by(slot, id)
     }
 
     /// Whether the span has a record that is not turned down, or is still to be decided on.
     pub(crate) fn is_recording(&self, id: u64) -> bool {
         let found = self.find(id);
-        found.is_some_and(|(_, slot)| slot.state() != State::NotSampled && slot.is(id))
+        found.is_some_and(|slot| slot.state() != State::NotSampled && slot.is(id))
     }
 
     pub(crate) fn set_attributes(&self, id: u64, attributes: impl IntoIterator<Item = KeyValue>) {
@@ -199,13 +199,13 @@ impl Engine {
                 body.side().events.push(Event::new(name, time, attributes, 0));
                 body.attributes.side_event();
             } else {
-                body.dropped_events = body.dropped_events.saturating_add(1);
+                body.head.dropped_events = body.head.dropped_events.saturating_add(1);
             }
         });
     }
 
     pub(crate) fn add_link_to(&self, id: u64, link: Link) {
-        if let Some((_, slot)) = self.find(id) {
+        if let Some(slot) = self.find(id) {
             self.add_link(slot, id, link);
         }
     }
@@ -222,13 +222,13 @@ impl Engine {
             {
                 side.links.push(link);
             } else {
-                body.dropped_links = body.dropped_links.saturating_add(1);
+                body.head.dropped_links = body.head.dropped_links.saturating_add(1);
             }
         }
     }
 
     fn with_recording_body(&self, id: u64, f: impl FnOnce(&mut Body)) {
-        let Some((_, slot)) = self.find(id) else { return };
+        let Some(slot) = self.find(id) else { return };
         if slot.state() == State::NotSampled {
             return;
         }

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use crate::layer::slots::At;
 use crate::layer::sync::{AtomicU64, Mutex, Ordering};
 
 /// Departures of one span that are remembered until their entries are found stale.
@@ -13,19 +14,23 @@ const KEPT: usize = 64;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entered {
     pub(super) id: u64,
-    pub(super) slot: u32,
+    /// `None` where this layer has no record of the span.
+    pub(super) slot: Option<At>,
     /// How many [`Departures`] there had been by then.
     pub(super) departures: u64,
 }
 
-impl Entered {
-    /// Stands for the slot of a span that this layer has no record of.
-    pub(super) const NO_SLOT: u32 = u32::MAX;
+/// A span that this layer has a record of, on whichever thread.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    pub(super) id: u64,
+    pub(super) slot: At,
+}
 
-    /// A span that is open, on whichever thread.
+impl Entered {
     #[inline]
-    pub(super) fn open(id: u64, slot: u32) -> Self {
-        Self { id, slot, departures: 0 }
+    pub(super) fn found(self) -> Option<Found> {
+        self.slot.map(|slot| Found { id: self.id, slot })
     }
 }
 
@@ -100,7 +105,7 @@ mod tests {
     use super::*;
 
     fn entered(departures: &Departures, id: u64) -> Entered {
-        Entered { id, slot: Entered::NO_SLOT, departures: departures.so_far() }
+        Entered { id, slot: None, departures: departures.so_far() }
     }
 
     #[test]

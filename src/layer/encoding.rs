@@ -7,6 +7,8 @@
 use std::fmt::{self, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::buffer::Buffer;
+
 /// What a value may cost.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ValueLimits {
@@ -19,7 +21,7 @@ pub(crate) struct ValueLimits {
 /// The attributes, events and late settings of one span, encoded in the order of recording.
 #[derive(Debug, Default)]
 pub(crate) struct Attributes {
-    bytes: Vec<u8>,
+    bytes: Buffer,
     /// Values that found no room.
     dropped: u32,
     /// Bit i: field i was recorded before. Fields from 64 on share none and are always looked for.
@@ -28,7 +30,6 @@ pub(crate) struct Attributes {
 
 /// Capacity that stays with a slot between spans.
 const KEPT_BYTES: usize = 4 * 1024;
-const FIRST_BYTES: usize = 512;
 
 mod tag {
     pub(super) const BOOL: u8 = 1;
@@ -57,9 +58,9 @@ pub(crate) enum StatusCode {
 }
 
 impl Attributes {
+    #[inline]
     pub(super) fn clear(&mut self) {
-        self.bytes.clear();
-        self.bytes.shrink_to(KEPT_BYTES);
+        self.bytes.clear(KEPT_BYTES);
         self.dropped = 0;
         self.seen = 0;
     }
@@ -79,80 +80,91 @@ impl Attributes {
     }
 
     /// Room for `more` bytes, or the loss of one value counted.
-    #[inline]
     fn reserve(&mut self, more: usize, limits: ValueLimits) -> bool {
         if self.bytes.len() + more > limits.span_bytes {
             self.drop_one();
             return false;
         }
-        if self.bytes.capacity() == 0 {
-            self.first_reserve(more);
-        }
+        self.bytes.make_ready(more, limits.span_bytes);
         true
     }
 
-    #[cold]
-    fn first_reserve(&mut self, more: usize) {
-        self.bytes.reserve(FIRST_BYTES.max(more));
+    /// Notes that `field` has a value. False where it had one before, or might have.
+    #[inline]
+    fn is_first(&mut self, field: u8) -> bool {
+        if field >= 64 {
+            return false;
+        }
+        let before = self.seen;
+        self.seen = before | 1 << field;
+        self.seen != before
     }
 
-    /// A value of eight bytes, written in one go.
+    /// A value that is the `N` low bytes of a word.
     #[inline]
-    fn word(&mut self, tag: u8, field: u8, value: u64, limits: ValueLimits) {
-        const LENGTH: usize = 2 + 8;
-        self.forget(field);
-        if self.reserve(LENGTH, limits) {
-            let record = (u128::from(value) << 16) | u128::from(u16::from_le_bytes([tag, field]));
-            self.bytes.extend_from_slice(&record.to_le_bytes()[..LENGTH]);
+    fn word<const N: usize>(&mut self, tag: u8, field: u8, value: u64, limits: ValueLimits) {
+        let head = u16::from_le_bytes([tag, field]);
+        if !self.is_first(field) || !self.bytes.append_word::<N>(head, value) {
+            self.fixed(tag, field, &value.to_le_bytes()[..N], limits);
         }
     }
 
-    #[inline]
-    fn fixed<const N: usize>(&mut self, tag: u8, field: u8, value: [u8; N], limits: ValueLimits) {
+    #[cold]
+    fn fixed(&mut self, tag: u8, field: u8, value: &[u8], limits: ValueLimits) {
         self.forget(field);
-        if self.reserve(2 + N, limits) {
-            self.bytes.extend_from_slice(&[tag, field]);
-            self.bytes.extend_from_slice(&value);
+        if self.reserve(2 + value.len(), limits) {
+            self.bytes.extend(&[tag, field]);
+            self.bytes.extend(value);
         }
     }
 
     #[inline]
     pub(super) fn bool(&mut self, field: u8, value: bool, limits: ValueLimits) {
-        self.fixed(tag::BOOL, field, [u8::from(value)], limits);
+        self.word::<1>(tag::BOOL, field, u64::from(value), limits);
     }
 
     #[inline]
     pub(super) fn i64(&mut self, field: u8, value: i64, limits: ValueLimits) {
-        self.word(tag::I64, field, value as u64, limits);
+        self.word::<8>(tag::I64, field, value as u64, limits);
     }
 
     #[inline]
     pub(super) fn u64(&mut self, field: u8, value: u64, limits: ValueLimits) {
-        self.word(tag::U64, field, value, limits);
+        self.word::<8>(tag::U64, field, value, limits);
     }
 
     #[inline]
     pub(super) fn f64(&mut self, field: u8, value: f64, limits: ValueLimits) {
-        self.word(tag::F64, field, value.to_bits(), limits);
+        self.word::<8>(tag::F64, field, value.to_bits(), limits);
     }
 
     pub(super) fn i128(&mut self, field: u8, value: i128, limits: ValueLimits) {
-        self.fixed(tag::I128, field, value.to_le_bytes(), limits);
+        self.fixed(tag::I128, field, &value.to_le_bytes(), limits);
     }
 
     pub(super) fn u128(&mut self, field: u8, value: u128, limits: ValueLimits) {
-        self.fixed(tag::U128, field, value.to_le_bytes(), limits);
+        self.fixed(tag::U128, field, &value.to_le_bytes(), limits);
     }
 
     #[inline]
     pub(super) fn str(&mut self, field: u8, value: &str, limits: ValueLimits) {
+        let head = u64::from(u16::from_le_bytes([tag::STR, field])) | (value.len() as u64) << 16;
+        if value.len() > limits.length
+            || !self.is_first(field)
+            || !self.bytes.append(head, value.as_bytes())
+        {
+            self.any_str(field, value, limits);
+        }
+    }
+
+    #[cold]
+    fn any_str(&mut self, field: u8, value: &str, limits: ValueLimits) {
         self.forget(field);
-        let value =
-            if value.len() <= limits.length { value } else { truncated(value, limits.length) };
+        let value = truncated(value, limits.length);
         if self.reserve(6 + value.len(), limits) {
             let [a, b, c, d] = (value.len() as u32).to_le_bytes();
-            self.bytes.extend_from_slice(&[tag::STR, field, a, b, c, d]);
-            self.bytes.extend_from_slice(value.as_bytes());
+            self.bytes.extend(&[tag::STR, field, a, b, c, d]);
+            self.bytes.extend(value.as_bytes());
         }
     }
 
@@ -164,7 +176,7 @@ impl Attributes {
             return;
         }
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(&[tag::STR, field, 0, 0, 0, 0]);
+        self.bytes.extend(&[tag::STR, field, 0, 0, 0, 0]);
         self.format(value, limits);
         self.patch_length(start + 2);
     }
@@ -181,7 +193,7 @@ impl Attributes {
             return;
         }
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(&[tag::ERROR, field, 0, 0, 0, 0]);
+        self.bytes.extend(&[tag::ERROR, field, 0, 0, 0, 0]);
         let mut next = Some(error);
         while let Some(error) = next {
             // An endless chain of sources ends with the span's room.
@@ -189,7 +201,7 @@ impl Attributes {
                 break;
             }
             let at = self.bytes.len();
-            self.bytes.extend_from_slice(&[0; 4]);
+            self.bytes.extend(&[0; 4]);
             self.format(format_args!("{error}"), limits);
             self.patch_length(at);
             next = catch_unwind(AssertUnwindSafe(|| error.source())).unwrap_or(None);
@@ -208,7 +220,7 @@ impl Attributes {
         let formatted = catch_unwind(AssertUnwindSafe(|| sink.write_fmt(value)));
         if formatted.is_err() {
             self.bytes.truncate(start);
-            self.bytes.extend_from_slice(b"(panicked while being formatted)");
+            self.bytes.extend(b"(panicked while being formatted)");
         }
     }
 
@@ -219,7 +231,6 @@ impl Attributes {
     }
 
     /// Marks the field's earlier value, if there is one, as replaced.
-    #[inline]
     fn forget(&mut self, field: u8) {
         let bit = if field < 64 { 1_u64 << field } else { 0 };
         if bit == 0 || self.seen & bit != 0 {
@@ -276,7 +287,7 @@ impl Attributes {
         self.seen |= other.seen;
         self.dropped = self.dropped.saturating_add(other.dropped);
         if self.bytes.len() + other.bytes.len() <= limits.span_bytes {
-            self.bytes.extend_from_slice(&other.bytes);
+            self.bytes.extend(&other.bytes);
         } else {
             let lost = records(&other.bytes).count() as u32;
             self.dropped = self.dropped.saturating_add(lost);
@@ -290,11 +301,12 @@ impl Attributes {
         if self.bytes.len() + 5 + length > limits.span_bytes / 4 * 3 {
             return false;
         }
-        self.bytes.push(tag::EVENT);
-        self.bytes.extend_from_slice(&(length as u32).to_le_bytes());
-        self.bytes.extend_from_slice(&ticks.to_le_bytes());
-        self.bytes.extend_from_slice(&values.dropped.to_le_bytes());
-        self.bytes.extend_from_slice(&values.bytes);
+        let mut head = [tag::EVENT; 1 + 4 + 8 + 4];
+        head[1..5].copy_from_slice(&(length as u32).to_le_bytes());
+        head[5..13].copy_from_slice(&ticks.to_le_bytes());
+        head[13..].copy_from_slice(&values.dropped.to_le_bytes());
+        self.bytes.extend(&head);
+        self.bytes.extend(&values.bytes);
         true
     }
 
@@ -326,17 +338,17 @@ impl Attributes {
 
     pub(super) fn status(&mut self, code: StatusCode, description: &str, limits: ValueLimits) {
         if self.reserve(6 + description.len(), limits) {
-            self.bytes.extend_from_slice(&[tag::STATUS, code as u8]);
-            self.bytes.extend_from_slice(&(description.len() as u32).to_le_bytes());
-            self.bytes.extend_from_slice(description.as_bytes());
+            self.bytes.extend(&[tag::STATUS, code as u8]);
+            self.bytes.extend(&(description.len() as u32).to_le_bytes());
+            self.bytes.extend(description.as_bytes());
         }
     }
 
     pub(super) fn name(&mut self, name: &str, limits: ValueLimits) {
         if self.reserve(5 + name.len(), limits) {
             self.bytes.push(tag::NAME);
-            self.bytes.extend_from_slice(&(name.len() as u32).to_le_bytes());
-            self.bytes.extend_from_slice(name.as_bytes());
+            self.bytes.extend(&(name.len() as u32).to_le_bytes());
+            self.bytes.extend(name.as_bytes());
         }
     }
 }
@@ -359,7 +371,7 @@ fn truncated(value: &str, limit: usize) -> &str {
 
 /// Writes up to so many characters and bytes, then fails, which ends the formatting early.
 struct Sink<'a> {
-    bytes: &'a mut Vec<u8>,
+    bytes: &'a mut Buffer,
     room: usize,
     characters: usize,
 }
@@ -371,7 +383,7 @@ impl fmt::Write for Sink<'_> {
             let end = (0..=self.room).rev().find(|&at| kept.is_char_boundary(at)).unwrap_or(0);
             kept = &kept[..end];
         }
-        self.bytes.extend_from_slice(kept.as_bytes());
+        self.bytes.extend(kept.as_bytes());
         self.room -= kept.len();
         if self.characters != usize::MAX {
             self.characters -= kept.chars().count();

@@ -5,26 +5,23 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry_sdk::trace::IdGenerator;
 use parking_lot::{Mutex, MutexGuard};
+use tracing::Dispatch;
 use tracing::level_filters::LevelFilter;
-use tracing::{Dispatch, Metadata};
 use tracing_subscriber::Registry;
 
-use crate::export::chunk::{Chunk, SpanRecord};
-use crate::export::decode::snapshot;
+use crate::export::chunk::Chunk;
 use crate::export::queue::{Queue, Swap};
 use crate::export::stats::{Counts, DropReason, DroppedSpans, Stats};
 use crate::layer::clock::Clock;
 use crate::layer::departures::Departures;
 use crate::layer::encoding::ValueLimits;
-use crate::layer::record::{Body, Identity, RANDOM, SAMPLED, Side, Slot, State};
-use crate::layer::sampling::{Decider, Question};
-use crate::layer::slots::Slots;
+use crate::layer::record::{Identity, Slot};
+use crate::layer::sampling::Decider;
+use crate::layer::slots::{At, Slots};
 use crate::layer::table::Table;
-use crate::layer::thread::{ThreadShared, asking, ids_without_thread, with_local};
-use crate::propagation::{Carried, RawTraceState, TraceParent};
+use crate::layer::thread::{ThreadShared, with_local};
 
 /// Counts of what one span may hold, after the `OTEL_*_LIMIT` variables.
 #[derive(Clone, Copy, Debug)]
@@ -68,8 +65,8 @@ pub(crate) struct Engine {
     pub(crate) clock: Clock,
     pub(crate) limits: Limits,
     pub(super) max_level: LevelFilter,
-    decider: Decider,
-    id_generator: Option<Box<dyn IdGenerator>>,
+    pub(super) decider: Decider,
+    pub(super) id_generator: Option<Box<dyn IdGenerator>>,
     pub(super) table: Table,
     slots: Slots,
     pub(super) departures: Departures,
@@ -207,30 +204,35 @@ impl Engine {
     // ----- slots and threads
 
     #[inline]
-    pub(super) fn slot(&self, at: u32) -> &Slot {
+    pub(super) fn slot(&self, at: At) -> &Slot {
         self.slots.get(at)
     }
 
     /// The live record of `id`, if this layer has one.
     #[inline]
-    pub(super) fn find(&self, id: u64) -> Option<(u32, &Slot)> {
-        let at = self.table.get(id)?;
-        Some((at, self.slot(at)))
+    pub(super) fn find(&self, id: u64) -> Option<&Slot> {
+        self.table.get(id).map(|at| self.slot(at))
     }
 
-    pub(super) fn refill(&self, free: &mut Vec<u32>) -> Option<u32> {
+    #[cold]
+    pub(super) fn refill(&self, free: &mut Vec<At>) -> Option<At> {
         self.slots.refill(free);
         free.pop()
     }
 
     /// Gives a slot back to the thread that closed its span.
     #[inline]
-    fn release(&self, free: &mut Vec<u32>, at: u32) {
+    pub(super) fn release(&self, free: &mut Vec<At>, at: At) {
         free.push(at);
         let batch = self.slots.batch();
         if free.len() >= 2 * batch {
-            self.slots.give_back(free.drain(..batch));
+            self.give_back(free.drain(..batch));
         }
+    }
+
+    #[cold]
+    pub(super) fn give_back(&self, slots: impl Iterator<Item = At>) {
+        self.slots.give_back(slots);
     }
 
     pub(super) fn next_thread_number(&self) -> u32 {
@@ -238,7 +240,16 @@ impl Engine {
     }
 
     pub(super) fn empty_chunk(&self) -> Chunk {
-        self.queue.spare().unwrap_or_else(|| Chunk::with_capacity(self.chunk_spans))
+        self.queue.spare().unwrap_or_else(|| self.new_chunk())
+    }
+
+    pub(super) fn new_chunk(&self) -> Chunk {
+        Chunk::with_capacity(self.chunk_spans)
+    }
+
+    #[inline]
+    pub(super) fn is_full(&self, chunk: &Chunk) -> bool {
+        chunk.is_full(self.chunk_spans)
     }
 
     pub(super) fn add_thread(&self, shared: &Arc<ThreadShared>) {
@@ -249,7 +260,7 @@ impl Engine {
         threads.running.push(Arc::clone(shared));
     }
 
-    pub(super) fn thread_ended(&self, shared: &Arc<ThreadShared>, free: Vec<u32>) {
+    pub(super) fn thread_ended(&self, shared: &Arc<ThreadShared>, free: Vec<At>) {
         self.slots.give_back(free.into_iter());
         self.take_over(shared, Chunk::default());
         let mut threads = self.threads();
@@ -287,7 +298,7 @@ impl Engine {
 
     /// Gives a chunk to reuse, which the caller has to clear: it holds the spans where they are
     /// lost.
-    fn hand_over(&self, chunk: Chunk) -> Chunk {
+    pub(super) fn hand_over(&self, chunk: Chunk) -> Chunk {
         match self.queue.swap(chunk) {
             Swap::Taken(empty) => empty,
             Swap::Full(lost) => {
@@ -305,6 +316,7 @@ impl Engine {
     /// Moves what a thread holds into the queue, and leaves it `empty`.
     fn take_over(&self, thread: &ThreadShared, empty: Chunk) {
         let mut outbound = thread.outbound();
+        outbound.remember();
         let chunk = std::mem::replace(&mut outbound.chunk, empty);
         // Before the lock is let go: whoever flushes or shuts down meanwhile waits for it, and
         // then finds the spans in the queue.
@@ -325,184 +337,7 @@ impl Engine {
         }
     }
 
-    /// Ends a span, and hands it over if it was recorded: to the closing thread's chunk, or where
-    /// the thread's locals are gone already, to the queue. `body` is the slot's.
-    pub(super) fn close(
-        self: &Arc<Self>,
-        (id, identity): (u64, Identity),
-        (at, slot): (u32, &Slot),
-        mut body: MutexGuard<'_, Body>,
-        end: u64,
-    ) {
-        let recorded = body.metadata.filter(|_| slot.state() != State::NotSampled);
-        let (mut side, mut lost) = (None, Vec::new());
-        let closed = with_local(self, |local| {
-            if let Some(metadata) = recorded {
-                lost = self.write_out(&local.shared, id, metadata, identity, &mut body, end);
-            }
-            side = body.clear();
-            slot.retire();
-            self.release(&mut local.free, at);
-        });
-        if closed.is_none() {
-            if let Some(metadata) = recorded {
-                self.write_out_without_thread(metadata, identity, &mut body, end);
-            }
-            side = body.clear();
-            slot.retire();
-            self.slots.give_back(std::iter::once(at));
-        }
-        drop(body);
-        // With nothing locked or borrowed: what rides along may have a destructor of the user's.
-        drop((side, lost));
-    }
-
-    #[cold]
-    fn write_out_without_thread(
-        &self,
-        metadata: &'static Metadata<'static>,
-        identity: Identity,
-        body: &mut Body,
-        end: u64,
-    ) {
-        let mut chunk = Chunk::default();
-        push(&mut chunk, metadata, identity, body, end);
-        self.threads().ended.closed += 1;
-        if self.is_open() {
-            self.hand_over(chunk);
-        } else {
-            self.counts.add_dropped(DropReason::AfterShutdown, 1);
-        }
-    }
-
-    /// Appends a closed span to the thread's chunk, and hands a full one over. Gives back what rode
-    /// along with spans that were lost, to drop where nothing is locked.
-    fn write_out(
-        &self,
-        shared: &ThreadShared,
-        id: u64,
-        metadata: &'static Metadata<'static>,
-        identity: Identity,
-        body: &mut Body,
-        end: u64,
-    ) -> Vec<Side> {
-        let mut outbound = shared.outbound();
-        shared.counters.closed.increment();
-        // Looked at under the lock: the last collection takes it after recording has stopped, so
-        // nothing is left behind in a chunk that nobody will take.
-        if !self.is_open() {
-            self.counts.add_dropped(DropReason::AfterShutdown, 1);
-            return Vec::new();
-        }
-        outbound.remember(id, end, identity);
-        push(&mut outbound.chunk, metadata, identity, body, end);
-        if !outbound.chunk.is_full(self.chunk_spans) {
-            return Vec::new();
-        }
-        // The queue's lock nests in the thread's; nobody takes them the other way round.
-        let full = std::mem::take(&mut outbound.chunk);
-        outbound.chunk = self.hand_over(full);
-        let lost = outbound.chunk.spans.iter_mut().filter_map(|span| span.side.take());
-        let lost = lost.map(|side| *side).collect();
-        outbound.chunk.clear();
-        if outbound.chunk.spans.capacity() == 0 {
-            outbound.chunk = Chunk::with_capacity(self.chunk_spans);
-        }
-        lost
-    }
-
-    // ----- identity
-
-    /// The span's identity, decided now if it was not before, and from now on final: who learns it
-    /// passes it on. `None` if the slot is another span's.
-    pub(super) fn resolve(self: &Arc<Self>, slot: &Slot, id: u64) -> Option<Identity> {
-        match slot.settle(id) {
-            Some(identity) => Some(identity),
-            None => self.resolve_pending(slot, id),
-        }
-    }
-
-    #[cold]
-    fn resolve_pending(self: &Arc<Self>, slot: &Slot, id: u64) -> Option<Identity> {
-        loop {
-            // Ids before the lock: a generator may be foreign code.
-            let fresh =
-                if slot.state() == State::Pending { self.fresh_ids() } else { Identity::NONE };
-            let mut body = slot.lock_if(id)?;
-            if let Some(identity) = slot.settle(id) {
-                return Some(identity);
-            }
-            if fresh.span_id == 0 {
-                continue;
-            }
-            let parent = body.parent;
-            let trace_id = if parent.is_some() { parent.trace_id } else { fresh.trace_id };
-            let identity = Identity { trace_id, ..fresh };
-            let flags = parent.is_some().then_some(parent.flags);
-            if let Some(is_sampled) = self.quick_decision(flags, trace_id) {
-                let identity = self.decide(slot, &mut body, identity, is_sampled);
-                self.count_decision(is_sampled);
-                slot.settle(id);
-                return Some(identity);
-            }
-            // The sampler is foreign code: it is asked while nothing is locked.
-            let snapshot = snapshot(&body, &self.limits);
-            let context = parent.is_some().then(|| parent_context(&body));
-            drop(body);
-            let decision = self.decider.ask(&Question {
-                parent: context.as_ref(),
-                trace_id: trace_id.into(),
-                name: &snapshot.name,
-                kind: &snapshot.kind,
-                attributes: &snapshot.attributes,
-                links: &snapshot.links,
-            });
-            let mut body = slot.lock_if(id)?;
-            if slot.state() != State::Pending || body.parent != parent {
-                // Another thread was quicker, or has moved the span meanwhile: look again.
-                continue;
-            }
-            if decision.is_sampled {
-                for attribute in decision.attributes {
-                    body.attributes.side_attribute();
-                    body.side().attributes.push(attribute);
-                }
-            }
-            if let Some(state) = decision.trace_state {
-                let entries = body.entries().unwrap_or_default();
-                if let Some(changed) = RawTraceState::changed(&entries, &state) {
-                    body.side().entries = Some(entries.with_value(changed));
-                }
-            }
-            let identity = self.decide(slot, &mut body, identity, decision.is_sampled);
-            self.count_decision(decision.is_sampled);
-            slot.settle(id);
-            return Some(identity);
-        }
-    }
-
-    /// Decides on an entry span whose body the caller has locked. Counting is up to the caller.
-    pub(super) fn decide(
-        &self,
-        slot: &Slot,
-        body: &mut Body,
-        mut identity: Identity,
-        is_sampled: bool,
-    ) -> Identity {
-        // The parent's random bit is passed on as it came; fresh ids bring their own.
-        let random =
-            if body.parent.is_some() { body.parent.flags } else { identity.flags } & RANDOM;
-        identity.flags = random | u8::from(is_sampled);
-        identity.has_entries = body.side.as_ref().is_some_and(|side| side.entries.is_some());
-        if is_sampled {
-            slot.decide(identity, State::Recording);
-        } else {
-            slot.decide(identity, State::NotSampled);
-            body.attributes.clear();
-            body.events.clear();
-        }
-        identity
-    }
+    // ----- counts
 
     pub(super) fn count_decision(self: &Arc<Self>, is_sampled: bool) {
         let counted = with_local(self, |local| local.shared.counters.decided(is_sampled));
@@ -518,46 +353,10 @@ impl Engine {
             .unwrap_or_else(|| self.threads().ended.restarted += 1);
     }
 
-    /// Ids for a span, and the flags that go with how they were made.
-    pub(super) fn fresh_ids(self: &Arc<Self>) -> Identity {
-        if let Some(generator) = &self.id_generator {
-            let ids = asking(|| (generator.new_trace_id(), generator.new_span_id()));
-            if let Some((trace_id, span_id)) = ids {
-                return Identity {
-                    trace_id: u128::from_be_bytes(trace_id.to_bytes()).max(1),
-                    span_id: u64::from_be_bytes(span_id.to_bytes()).max(1),
-                    flags: 0,
-                    has_entries: false,
-                };
-            }
-        }
-        let (trace_id, span_id) = with_local(self, |local| (local.trace_id(), local.span_id()))
-            .unwrap_or_else(ids_without_thread);
-        Identity::of_fresh_ids(trace_id, span_id)
+    /// One span more was closed by a thread whose state is gone.
+    pub(super) fn count_ended_closed(&self) {
+        self.threads().ended.closed += 1;
     }
-
-    #[inline]
-    pub(super) fn has_own_ids(&self) -> bool {
-        self.id_generator.is_none()
-    }
-
-    /// Whether an entry span with this parent is sure to be turned down, whatever it records.
-    #[inline]
-    pub(super) fn quick_decision(&self, parent_flags: Option<u8>, trace_id: u128) -> Option<bool> {
-        self.decider.quick(parent_flags.map(|flags| flags & SAMPLED != 0), trace_id.into())
-    }
-
-    /// What a request made from within the span carries.
-    pub(super) fn carried_by(self: &Arc<Self>, slot: &Slot, id: u64) -> Option<Carried> {
-        let identity = self.resolve(slot, id)?;
-        if !identity.has_entries {
-            return Some(Carried { parent: Some(identity.into()), entries: None });
-        }
-        let entries = slot.lock_if(id)?.entries();
-        Some(Carried { parent: Some(TraceParent::from(identity)), entries })
-    }
-
-    // ----- counts
 
     pub(crate) fn stats(&self) -> Stats {
         // Read against the life of a span, so that a later stage never outruns an earlier one.
@@ -583,44 +382,6 @@ impl Engine {
         stats.closed += stats.dropped.live_limit;
         stats
     }
-}
-
-fn push(
-    chunk: &mut Chunk,
-    metadata: &'static Metadata<'static>,
-    identity: Identity,
-    body: &mut Body,
-    end: u64,
-) {
-    chunk.bytes.extend_from_slice(body.attributes.bytes());
-    chunk.events.extend_from_slice(&body.events);
-    chunk.spans.push(SpanRecord {
-        metadata,
-        identity,
-        parent: body.parent,
-        start: body.start,
-        end: end.max(body.start),
-        thread: body.thread,
-        bytes: body.attributes.bytes().len() as u32,
-        events: body.events.len() as u32,
-        dropped_attributes: body.attributes.dropped(),
-        dropped_events: body.dropped_events,
-        dropped_links: body.dropped_links,
-        side: body.side.take(),
-    });
-}
-
-/// The parent as a sampler sees it.
-fn parent_context(body: &Body) -> opentelemetry::Context {
-    let cx = body.entries().unwrap_or_default();
-    let trace_state = RawTraceState::of(&cx);
-    cx.with_remote_span_context(opentelemetry::trace::SpanContext::new(
-        body.parent.trace_id.into(),
-        body.parent.span_id.into(),
-        opentelemetry::TraceFlags::new(body.parent.flags),
-        body.parent.is_remote,
-        trace_state,
-    ))
 }
 
 fn registry_address(dispatch: &Dispatch) -> usize {

@@ -9,6 +9,7 @@ use tracing_subscriber::Registry;
 use tracing_subscriber::registry::LookupSpan as _;
 
 use crate::layer::engine::Engine;
+use crate::layer::record::Identity;
 use crate::layer::thread::with_local;
 use crate::layer::{BridgeLayer, SetParentError};
 use crate::propagation::Carried;
@@ -102,7 +103,22 @@ fn nearest_above(engine: &Engine, dispatch: &Dispatch, id: u64) -> Option<u64> {
 
 /// What a request made from within `span` carries, if a layer of ours knows.
 pub(crate) fn carried_by(span: &Span) -> Option<Carried> {
-    with_recorded(span, Engine::carried)
+    match identity_of(span) {
+        // The usual span: it has a record, and nothing but ids to pass on.
+        Some(identity) if !identity.has_entries => Some(identity.into()),
+        _ => with_recorded(span, Engine::carried),
+    }
+}
+
+/// Who the span is, final from now on, where one layer of ours has a record of it.
+#[inline]
+fn identity_of(span: &Span) -> Option<Identity> {
+    let found = span.with_subscriber(|(id, dispatch)| {
+        let engine = &dispatch.downcast_ref::<BridgeLayer>()?.engine;
+        let slot = engine.find(id.into_u64()).filter(|_| !engine.has_siblings())?;
+        engine.resolve(slot, id.into_u64())
+    });
+    found.flatten()
 }
 
 /// The span's context, if a layer of ours records it or an ancestor of it.

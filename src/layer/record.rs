@@ -22,7 +22,7 @@ pub(super) const SAMPLED: u8 = 1;
 pub(super) const RANDOM: u8 = 2;
 
 /// What the rest of the trace needs to know of a span.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) trace_id: u128,
     pub(crate) span_id: u64,
@@ -111,16 +111,24 @@ pub(super) struct Slot {
 #[derive(Debug, Default)]
 pub(crate) struct Body {
     pub(crate) metadata: Option<&'static Metadata<'static>>,
+    pub(crate) head: Head,
+    pub(crate) attributes: Attributes,
+    /// Metadata of the events, in the order in which they stand in `attributes`.
+    pub(crate) events: Vec<&'static Metadata<'static>>,
+    pub(crate) side: Option<Box<Side>>,
+}
+
+/// What is copied in one go from a span's slot to the chunk that it leaves with.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Head {
+    /// The span's own, good once it is decided on.
+    pub(crate) identity: Identity,
     pub(crate) parent: Parent,
     pub(crate) start: u64,
     /// Number of the thread that created the span.
     pub(crate) thread: u32,
-    pub(crate) attributes: Attributes,
-    /// Metadata of the events, in the order in which they stand in `attributes`.
-    pub(crate) events: Vec<&'static Metadata<'static>>,
     pub(crate) dropped_events: u32,
     pub(crate) dropped_links: u32,
-    pub(crate) side: Option<Box<Side>>,
 }
 
 /// The parent's span context, with ids of zero where there is none.
@@ -173,6 +181,7 @@ impl Default for Slot {
 
 impl Slot {
     /// The body of a slot that has no span yet; only its next owner calls this.
+    #[inline]
     pub(super) fn prepare(&self) -> MutexGuard<'_, Body> {
         // What is written below must not be seen before the id that `retire` took away is gone.
         fence(Ordering::Release);
@@ -183,16 +192,19 @@ impl Slot {
     }
 
     /// Makes the slot `id`'s.
+    #[inline]
     pub(super) fn publish(&self, id: u64) {
         self.id.store(id, Ordering::Release);
     }
 
     /// Ends the span's life here. What is left in the body is cleared by [`Body::clear`].
+    #[inline]
     pub(super) fn retire(&self) {
         self.id.store(0, Ordering::Release);
     }
 
     /// The span's body, unless the slot is another span's by now.
+    #[inline]
     pub(super) fn lock_if(&self, id: u64) -> Option<MutexGuard<'_, Body>> {
         let body = self.lock();
         self.is(id).then_some(body)
@@ -205,7 +217,8 @@ impl Slot {
         self.id.load(Ordering::Acquire) == id
     }
 
-    /// Records the decision. The caller holds the body's lock, or nobody else knows the slot yet.
+    /// Records the decision, for who has no lock. The caller holds the body's lock, or nobody else knows the slot yet.
+    #[inline]
     pub(super) fn decide(&self, identity: Identity, state: State) {
         self.span_id.store(identity.span_id, Ordering::Relaxed);
         self.trace_high.store((identity.trace_id >> 64) as u64, Ordering::Relaxed);
@@ -235,21 +248,28 @@ impl Slot {
     #[inline]
     pub(super) fn settle(&self, id: u64) -> Option<Identity> {
         let before = self.state.load(Ordering::Acquire);
-        if State::of(before) == State::Recording {
+        let is_final = match State::of(before) {
+            State::Settled | State::NotSampled => true,
+            State::Pending => false,
             // The state was read while the slot was `id`'s, or this fails.
-            if !self.is(id) {
-                return None;
-            }
-            let settled = State::Settled.in_place_of(before);
-            // Fails where somebody else has settled it, takes it back, or the span is gone.
-            let _ =
-                self.state.compare_exchange(before, settled, Ordering::AcqRel, Ordering::Relaxed);
-        }
-        let identity = match self.state() {
-            State::Settled | State::NotSampled => self.identity(),
-            State::Pending | State::Recording => None,
+            State::Recording => self.is(id) && self.settle_from(before),
         };
-        identity.filter(|_| self.is(id))
+        if !is_final {
+            return None;
+        }
+        let identity = self.read();
+        self.is(id).then_some(identity)
+    }
+
+    /// Makes final what was decided in state `before`. False where that is taken back meanwhile, or
+    /// the span is gone.
+    #[inline]
+    fn settle_from(&self, before: u32) -> bool {
+        let settled = State::Settled.in_place_of(before);
+        match self.state.compare_exchange(before, settled, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => true,
+            Err(now) => State::of(now) == State::Settled,
+        }
     }
 
     #[inline]
@@ -259,18 +279,15 @@ impl Slot {
 
     /// The span's identity once it is decided. Good only if [`is`](Self::is) still holds after.
     #[inline]
-    pub(super) fn identity(&self) -> Option<Identity> {
-        if self.state() == State::Pending {
-            return None;
-        }
+    pub(super) fn read(&self) -> Identity {
         let high = self.trace_high.load(Ordering::Relaxed);
         let low = self.trace_low.load(Ordering::Relaxed);
-        Some(Identity {
+        Identity {
             trace_id: (u128::from(high) << 64) | u128::from(low),
             span_id: self.span_id.load(Ordering::Relaxed),
             flags: self.flags.load(Ordering::Relaxed),
             has_entries: self.has_entries.load(Ordering::Relaxed),
-        })
+        }
     }
 
     #[inline]
@@ -279,6 +296,7 @@ impl Slot {
     }
 
     /// When the span was left last, if it was ever entered.
+    #[inline]
     pub(super) fn last_exit(&self) -> Option<u64> {
         let ticks = self.last_exit.load(Ordering::Relaxed);
         (ticks != 0).then_some(ticks)
@@ -286,23 +304,24 @@ impl Slot {
 
     /// The lock knows no poison: a panic while it was held (in a value's `Debug`) leaves a body that
     /// is still whole, since lengths are written after what they count.
+    #[inline]
     fn lock(&self) -> MutexGuard<'_, Body> {
         self.body.lock()
     }
 }
 
 impl Body {
-    /// Empties the body for the next span; buffers of an ordinary size are kept. What was at its
+    /// Empties the body for the next span, which brings its own head; buffers of an ordinary size are kept. What was at its
     /// side is the caller's, to drop where nothing is locked.
+    #[inline]
     #[must_use]
     pub(super) fn clear(&mut self) -> Option<Box<Side>> {
         self.metadata = None;
-        self.parent = Parent::default();
         self.attributes.clear();
         self.events.clear();
-        self.events.shrink_to(KEPT_EVENTS);
-        self.dropped_events = 0;
-        self.dropped_links = 0;
+        if self.events.capacity() > KEPT_EVENTS {
+            self.events.shrink_to(KEPT_EVENTS);
+        }
         self.side.take()
     }
 
@@ -312,6 +331,7 @@ impl Body {
     }
 
     /// What travels with the trace.
+    #[cold]
     pub(super) fn entries(&self) -> Option<Context> {
         self.side.as_ref().and_then(|side| side.entries.clone())
     }

@@ -1,9 +1,30 @@
 //! The pool of slots: bounded, made as they are needed, shared out to threads in batches.
 
+use std::ptr::NonNull;
 use std::sync::OnceLock;
 
 use crate::layer::record::Slot;
 use crate::layer::sync::Mutex;
+
+/// Where a slot of a pool is: what its users keep in place of a reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct At(NonNull<Slot>);
+
+#[allow(unsafe_code, reason = "an address is not sent by itself")]
+// SAFETY: it is the address of what threads share, and gives access only by way of the pool.
+unsafe impl Send for At {}
+
+impl At {
+    #[inline]
+    pub(super) fn from_ptr(slot: *mut Slot) -> Option<Self> {
+        NonNull::new(slot).map(Self)
+    }
+
+    #[inline]
+    pub(super) fn as_ptr(self) -> *mut Slot {
+        self.0.as_ptr()
+    }
+}
 
 /// Slots in segments that are made when they are needed and never freed before the engine.
 #[derive(Debug)]
@@ -17,7 +38,7 @@ pub(super) struct Slots {
 
 #[derive(Debug, Default)]
 struct Pool {
-    free: Vec<u32>,
+    free: Vec<At>,
     /// The first slot that was never used.
     next: u32,
 }
@@ -43,26 +64,37 @@ impl Slots {
         self.batch
     }
 
+    /// The slot that is there. It must be one of this pool's.
     #[inline]
-    pub(super) fn get(&self, at: u32) -> &Slot {
-        let segment = self.segments[at as usize / SEGMENT]
-            .get_or_init(|| std::iter::repeat_with(Slot::default).take(SEGMENT).collect());
-        &segment[at as usize % SEGMENT]
+    #[allow(unsafe_code, reason = "spares the way through the segments at each look")]
+    pub(super) fn get(&self, at: At) -> &Slot {
+        // SAFETY: only `make` tells where slots are, and the engine, which owns table, pool, and
+        // whatever else keeps this, takes it only to the pool that it came from. That has not moved
+        // the slot since, lives as long as the borrow of it, and never lends it mutably.
+        unsafe { at.0.as_ref() }
     }
 
     /// Moves free slots to `free`; none where all are in use.
-    pub(super) fn refill(&self, free: &mut Vec<u32>) {
+    pub(super) fn refill(&self, free: &mut Vec<At>) {
         let mut pool = self.pool.lock();
         let from = pool.free.len().saturating_sub(self.batch);
         free.extend(pool.free.drain(from..));
         if free.is_empty() {
             let end = self.max.min(pool.next + self.batch as u32);
-            free.extend((pool.next..end).rev());
+            free.extend((pool.next..end).rev().map(|number| self.make(number as usize)));
             pool.next = end;
         }
     }
 
-    pub(super) fn give_back(&self, slots: impl Iterator<Item = u32>) {
+    pub(super) fn give_back(&self, slots: impl Iterator<Item = At>) {
         self.pool.lock().free.extend(slots);
+    }
+
+    fn make(&self, number: usize) -> At {
+        let segment = self.segments[number / SEGMENT].get_or_init(|| {
+            let left = self.max as usize - (number - number % SEGMENT);
+            std::iter::repeat_with(Slot::default).take(left.min(SEGMENT)).collect()
+        });
+        At(NonNull::from(&segment[number % SEGMENT]))
     }
 }

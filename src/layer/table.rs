@@ -1,16 +1,18 @@
-//! tracing id -> slot index, without locks.
+//! tracing id -> slot, without locks.
 //!
 //! Open addressing with a fixed window: an id lives in one of the `WINDOW` cells from its home on
 //! (the last homes have their window beyond the last home), or, where all of these are taken, in an
 //! overflow map. A search never stops at an empty cell, so removal needs no tombstones.
 //!
-//! A cell's slot index is written after its key. That is sound to read because an id is only ever
+//! A cell's slot is written after its key. That is sound to read because an id is only ever
 //! looked up by someone who learnt it from the insertion's caller: `on_new_span` returns before
 //! the subscriber hands the id out.
 
 use std::collections::HashMap;
 
-use crate::layer::sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::layer::record::Slot;
+use crate::layer::slots::At;
+use crate::layer::sync::{AtomicPtr, AtomicU64, AtomicUsize, Mutex, Ordering};
 
 const WINDOW: usize = 8;
 
@@ -19,15 +21,38 @@ pub(super) struct Table {
     cells: Box<[Cell]>,
     /// One less than the number of homes, which is a power of two.
     mask: usize,
-    overflow: Mutex<HashMap<u64, u32>>,
+    overflow: Mutex<HashMap<u64, At>>,
     overflow_len: AtomicUsize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Cell {
     /// The tracing id, 0 where the cell is empty.
     key: AtomicU64,
-    slot: AtomicU32,
+    slot: AtomicPtr<Slot>,
+}
+
+impl Cell {
+    fn empty() -> Self {
+        Self { key: AtomicU64::new(0), slot: AtomicPtr::new(std::ptr::null_mut()) }
+    }
+
+    /// Makes the cell `id`'s. False where it is another's.
+    #[inline]
+    fn take(&self, id: u64, slot: At) -> bool {
+        // Relaxed look first: a failed compare-exchange would still take the cache line.
+        let is_taken = self.key.load(Ordering::Relaxed) == 0
+            && self.key.compare_exchange(0, id, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if is_taken {
+            self.slot.store(slot.as_ptr(), Ordering::Release);
+        }
+        is_taken
+    }
+
+    #[inline]
+    fn slot(&self) -> Option<At> {
+        At::from_ptr(self.slot.load(Ordering::Acquire))
+    }
 }
 
 impl Table {
@@ -35,22 +60,24 @@ impl Table {
     pub(super) fn new(max_live: usize) -> Self {
         let homes = (max_live.max(WINDOW) * 2).next_power_of_two();
         Self {
-            cells: std::iter::repeat_with(Cell::default).take(homes + WINDOW).collect(),
+            cells: std::iter::repeat_with(Cell::empty).take(homes + WINDOW).collect(),
             mask: homes - 1,
             overflow: Mutex::default(),
             overflow_len: AtomicUsize::new(0),
         }
     }
 
-    pub(super) fn insert(&self, id: u64, slot: u32) {
-        for cell in self.window(id) {
-            // Relaxed look first: a failed compare-exchange would still take the cache line.
-            if cell.key.load(Ordering::Relaxed) == 0
-                && cell.key.compare_exchange(0, id, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-            {
-                cell.slot.store(slot, Ordering::Release);
-                return;
-            }
+    #[inline]
+    pub(super) fn insert(&self, id: u64, slot: At) {
+        if !self.cells[home(id) & self.mask].take(id, slot) {
+            self.insert_elsewhere(id, slot);
+        }
+    }
+
+    #[cold]
+    fn insert_elsewhere(&self, id: u64, slot: At) {
+        if self.window(id).iter().any(|cell| cell.take(id, slot)) {
+            return;
         }
         let mut overflow = self.overflow.lock();
         overflow.insert(id, slot);
@@ -58,19 +85,20 @@ impl Table {
     }
 
     #[inline]
-    pub(super) fn get(&self, id: u64) -> Option<u32> {
+    pub(super) fn get(&self, id: u64) -> Option<At> {
         // Mostly an id is at home.
         let cell = &self.cells[home(id) & self.mask];
         if cell.key.load(Ordering::Acquire) == id {
-            return Some(cell.slot.load(Ordering::Acquire));
+            return cell.slot();
         }
         self.search(id)
     }
 
-    fn search(&self, id: u64) -> Option<u32> {
+    #[cold]
+    fn search(&self, id: u64) -> Option<At> {
         for cell in self.window(id) {
             if cell.key.load(Ordering::Acquire) == id {
-                return Some(cell.slot.load(Ordering::Acquire));
+                return cell.slot();
             }
         }
         if self.overflow_len.load(Ordering::Acquire) == 0 {
@@ -79,12 +107,24 @@ impl Table {
         self.overflow.lock().get(&id).copied()
     }
 
-    pub(super) fn remove(&self, id: u64) -> Option<u32> {
+    #[inline]
+    pub(super) fn remove(&self, id: u64) -> Option<At> {
+        let cell = &self.cells[home(id) & self.mask];
+        if cell.key.load(Ordering::Acquire) == id {
+            let slot = cell.slot();
+            cell.key.store(0, Ordering::Release);
+            return slot;
+        }
+        self.search_and_remove(id)
+    }
+
+    #[cold]
+    fn search_and_remove(&self, id: u64) -> Option<At> {
         for cell in self.window(id) {
             if cell.key.load(Ordering::Acquire) == id {
-                let slot = cell.slot.load(Ordering::Acquire);
+                let slot = cell.slot();
                 cell.key.store(0, Ordering::Release);
-                return Some(slot);
+                return slot;
             }
         }
         if self.overflow_len.load(Ordering::Acquire) == 0 {
@@ -104,14 +144,15 @@ impl Table {
 }
 
 /// The registry reuses an id's low bits and changes its high ones, so ids that differ in the high
-/// bits alone share a home: the cells of the spans of one thread stay in its cache. Nothing but
-/// speed hangs on that. Neighbouring ids are spread one cache line apart.
+/// bits alone share a home: the cells of the spans of one thread stay in its cache. Every home
+/// begins a cache line, so that neighbouring ids, and those of two threads, are in lines of their
+/// own. Nothing but speed hangs on where the registry has a thread's number in the id.
 #[inline]
 fn home(id: u64) -> usize {
     const IN_LINE: usize = 64 / size_of::<Cell>();
     let low = id as u32 as usize;
-    let high = (id >> 32) as usize & 0xfff;
-    (low * IN_LINE) ^ (high * 0x9e5)
+    let thread = (id >> 38) as usize & 0x1fff;
+    (low ^ (thread * 0x9e5)) * IN_LINE
 }
 
 #[cfg(test)]
@@ -120,13 +161,19 @@ mod tests {
 
     use super::*;
 
+    /// Stands for a slot; nobody looks there.
+    fn at(number: u64) -> At {
+        let address = usize::try_from(number).expect("has so many bits") * align_of::<Slot>();
+        At::from_ptr(std::ptr::without_provenance_mut(address)).expect("no test asks for 0")
+    }
+
     #[test]
     fn finds_what_was_inserted_until_it_is_removed() {
         let table = Table::new(16);
-        table.insert(7, 70);
-        table.insert(8, 80);
-        assert_eq!((table.get(7), table.get(8), table.get(9)), (Some(70), Some(80), None));
-        assert_eq!(table.remove(7), Some(70));
+        table.insert(7, at(70));
+        table.insert(8, at(80));
+        assert_eq!((table.get(7), table.get(8), table.get(9)), (Some(at(70)), Some(at(80)), None));
+        assert_eq!(table.remove(7), Some(at(70)));
         assert_eq!((table.get(7), table.remove(7)), (None, None));
     }
 
@@ -134,14 +181,14 @@ mod tests {
     fn ids_beyond_the_window_go_to_the_overflow_and_come_back() {
         let table = Table::new(8);
         for id in 1..=1_000_u64 {
-            table.insert(id, id as u32 * 2);
+            table.insert(id, at(id * 2));
         }
         assert!(table.overflow_len.load(Ordering::Relaxed) > 0);
         for id in 1..=1_000_u64 {
-            assert_eq!(table.get(id), Some(id as u32 * 2));
+            assert_eq!(table.get(id), Some(at(id * 2)));
         }
         for id in 1..=1_000_u64 {
-            assert_eq!(table.remove(id), Some(id as u32 * 2));
+            assert_eq!(table.remove(id), Some(at(id * 2)));
             assert_eq!(table.get(id), None);
         }
         assert_eq!(table.overflow_len.load(Ordering::Relaxed), 0);
@@ -156,9 +203,9 @@ mod tests {
                 std::thread::spawn(move || {
                     for round in 0..20_000_u64 {
                         let id = 1 + thread + 4 * (round % 50) + (round << 40);
-                        table.insert(id, id as u32);
-                        assert_eq!(table.get(id), Some(id as u32));
-                        assert_eq!(table.remove(id), Some(id as u32));
+                        table.insert(id, at(id));
+                        assert_eq!(table.get(id), Some(at(id)));
+                        assert_eq!(table.remove(id), Some(at(id)));
                     }
                 })
             })

@@ -17,6 +17,7 @@ use crate::layer::departures::Entered;
 use crate::layer::encoding::Attributes;
 use crate::layer::engine::Engine;
 use crate::layer::record::Identity;
+use crate::layer::slots::At;
 use crate::propagation::{Carried, TraceParent};
 
 thread_local! {
@@ -24,6 +25,7 @@ thread_local! {
         ThreadState {
             is_suppressed: Cell::new(false),
             is_asking: Cell::new(false),
+            has_pending: Cell::new(false),
             pending: Cell::new(Pending::NONE),
             pending_entries: RefCell::new(None),
             locals: RefCell::new(Vec::new()),
@@ -36,7 +38,9 @@ pub(super) struct ThreadState {
     /// A sampler or an id generator is being asked: the spans that it makes are not ours to record,
     /// or it would be asked about them in turn.
     is_asking: Cell<bool>,
-    pub(super) pending: Cell<Pending>,
+    /// Whether the next span is to take `pending`, be it that it says that the span is a root.
+    has_pending: Cell<bool>,
+    pending: Cell<Pending>,
     /// The values that come with `pending`; looked at only where it says that there are some.
     pending_entries: RefCell<Option<Context>>,
     /// One for each layer this thread has met, mostly one in all.
@@ -46,16 +50,13 @@ pub(super) struct ThreadState {
 /// What the next span is to take as its parent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pending {
-    /// Whether there is anything to take, be it that the span is a root.
-    pub(super) is_set: bool,
     is_taken: bool,
     has_entries: bool,
     pub(super) parent: Option<TraceParent>,
 }
 
 impl Pending {
-    pub(super) const NONE: Self =
-        Self { is_set: false, is_taken: false, has_entries: false, parent: None };
+    const NONE: Self = Self { is_taken: false, has_entries: false, parent: None };
 
     /// What the span that takes this carries, asked while [`with_pending_parent`] runs.
     #[inline]
@@ -77,10 +78,18 @@ impl ThreadState {
         self.is_asking.get()
     }
 
-    /// Tells [`with_pending_parent`] that a span has it.
+    /// What [`with_pending_parent`] has for the next span.
+    #[inline]
+    pub(super) fn pending(&self) -> Option<Pending> {
+        self.has_pending.get().then(|| self.pending.get())
+    }
+
+    /// Tells [`with_pending_parent`] that a span has what there is for it.
     #[inline]
     pub(super) fn take_pending(&self) {
-        self.pending.set(Pending { is_taken: true, ..self.pending.get() });
+        if self.has_pending.get() {
+            self.pending.set(Pending { is_taken: true, ..self.pending.get() });
+        }
     }
 }
 
@@ -90,25 +99,19 @@ pub(super) struct Local {
     engine_id: u64,
     engine: Weak<Engine>,
     /// Slots for the next spans; the last one freed is the first one used, while it is warm.
-    pub(super) free: Vec<u32>,
+    pub(super) free: Vec<At>,
     pub(super) stack: Vec<Entered>,
     /// For values encoded before a lock is taken; away while it is in use.
     pub(super) scratch: Attributes,
     pub(super) shared: Arc<ThreadShared>,
+    pub(super) number: u32,
     rng: SmallRng,
 }
 
-/// What a thread gives to a span that it starts.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Taken {
-    pub(super) slot: u32,
-    pub(super) thread: u32,
-    /// For where the ids are our own.
-    pub(super) span_id: u64,
-}
-
-/// The part of a thread's state that the exporter's thread reads too.
+/// The part of a thread's state that the exporter's thread reads too. Two threads' share no cache
+/// line, nor a pair of lines that a processor fetches together.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct ThreadShared {
     pub(super) number: u32,
     pub(super) name: Option<String>,
@@ -119,7 +122,7 @@ pub(crate) struct ThreadShared {
 #[derive(Debug)]
 pub(crate) struct Outbound {
     pub(crate) chunk: Chunk,
-    /// The last spans closed here, for links to spans that are gone.
+    /// The last spans closed here and handed over, for links to spans that are gone.
     recent: [(u64, u64, Identity); RECENT],
     next_recent: usize,
 }
@@ -167,15 +170,21 @@ impl ThreadShared {
     /// When a span was closed here, and its identity, if that is a short while ago.
     pub(super) fn recently_closed(&self, id: u64) -> Option<(u64, Identity)> {
         let outbound = self.outbound();
-        let same = outbound.recent.iter().filter(|(recent, ..)| *recent == id);
-        same.map(|(_, ticks, identity)| (*ticks, *identity)).max_by_key(|(ticks, _)| *ticks)
+        let recent = outbound.recent.iter().copied();
+        let here = outbound.chunk.spans.iter().map(|span| (span.id, span.end, span.head.identity));
+        let same = recent.chain(here).filter(|(recent, ..)| *recent == id);
+        same.map(|(_, ticks, identity)| (ticks, identity)).max_by_key(|(ticks, _)| *ticks)
     }
 }
 
 impl Outbound {
-    pub(super) fn remember(&mut self, id: u64, ticks: u64, identity: Identity) {
-        self.recent[self.next_recent % RECENT] = (id, ticks, identity);
-        self.next_recent = self.next_recent.wrapping_add(1);
+    /// Keeps what is to be known of the spans in the chunk, before it goes.
+    pub(super) fn remember(&mut self) {
+        let last = self.chunk.spans.iter().rev().take(RECENT).rev();
+        for span in last {
+            self.recent[self.next_recent % RECENT] = (span.id, span.end, span.head.identity);
+            self.next_recent = self.next_recent.wrapping_add(1);
+        }
     }
 }
 
@@ -198,22 +207,29 @@ pub(super) fn with_thread<R>(
                 return None;
             }
             let mut locals = thread.locals.try_borrow_mut().ok()?;
-            let at = match locals.iter().position(|local| local.engine_id == engine.id) {
-                Some(at) => at,
-                None => add_local(&mut locals, engine),
-            };
-            Some(f(thread, &mut locals[at]))
+            if locals.first().is_none_or(|local| local.engine_id != engine.id) {
+                put_first(&mut locals, engine);
+            }
+            locals.first_mut().map(|local| f(thread, local))
         })
         .ok()
         .flatten()
 }
 
+/// Puts the state for `engine` where it is looked for: with one layer it is there for good.
 #[cold]
+fn put_first(locals: &mut Vec<Local>, engine: &Arc<Engine>) {
+    let known = locals.iter().position(|local| local.engine_id == engine.id);
+    let at = known.unwrap_or_else(|| add_local(locals, engine));
+    locals.swap(0, at);
+}
+
 fn add_local(locals: &mut Vec<Local>, engine: &Arc<Engine>) -> usize {
     locals.retain(|local| local.engine.strong_count() > 0);
     let thread = std::thread::current();
+    let number = engine.next_thread_number();
     let shared = Arc::new(ThreadShared {
-        number: engine.next_thread_number(),
+        number,
         name: thread.name().map(str::to_owned),
         outbound: Mutex::new(Outbound {
             chunk: engine.empty_chunk(),
@@ -230,6 +246,7 @@ fn add_local(locals: &mut Vec<Local>, engine: &Arc<Engine>) -> usize {
         stack: Vec::with_capacity(16),
         scratch: Attributes::default(),
         shared,
+        number,
         rng: seeded_rng(),
     });
     locals.len() - 1
@@ -270,21 +287,22 @@ fn span_id(rng: &mut SmallRng) -> u64 {
 }
 
 impl Local {
-    /// What the next span of this thread starts with; `None`, and counted, where all slots are in
-    /// use.
+    /// A slot for the next span of this thread; `None`, and counted, where all are in use.
     #[inline]
-    pub(super) fn take(&mut self, engine: &Engine) -> Option<Taken> {
-        let Some(slot) = self.free.pop().or_else(|| engine.refill(&mut self.free)) else {
+    pub(super) fn take(&mut self, engine: &Engine) -> Option<At> {
+        let slot = self.free.pop().or_else(|| engine.refill(&mut self.free));
+        if slot.is_none() {
             self.shared.counters.no_slot.increment();
-            return None;
-        };
-        Some(Taken { slot, thread: self.shared.number, span_id: self.span_id() })
+        }
+        slot
     }
 
+    #[inline]
     pub(super) fn trace_id(&mut self) -> u128 {
         trace_id(&mut self.rng)
     }
 
+    #[inline]
     pub(super) fn span_id(&mut self) -> u64 {
         span_id(&mut self.rng)
     }
@@ -295,7 +313,7 @@ impl Local {
     #[inline]
     pub(super) fn current(&mut self, engine: &Engine) -> Option<Entered> {
         while let Some(top) = self.stack.last_mut() {
-            let is_open = top.slot == Entered::NO_SLOT || engine.slot(top.slot).is(top.id);
+            let is_open = top.slot.is_none_or(|slot| engine.slot(slot).is(top.id));
             if is_open && !engine.departures.took(top) {
                 return Some(*top);
             }
@@ -351,6 +369,7 @@ pub(super) fn asking<R>(ask: impl FnOnce() -> R) -> Option<R> {
 /// layer of ours took it.
 pub(crate) fn with_pending_parent<R>(carried: &Carried, make: impl FnOnce() -> R) -> (R, bool) {
     struct Restore {
+        had_pending: bool,
         pending: Pending,
         /// What to put back, where it was replaced.
         entries: Option<Option<Context>>,
@@ -358,6 +377,7 @@ pub(crate) fn with_pending_parent<R>(carried: &Carried, make: impl FnOnce() -> R
     impl Drop for Restore {
         fn drop(&mut self) {
             let _ = THREAD.try_with(|thread| {
+                thread.has_pending.set(self.had_pending);
                 thread.pending.set(self.pending);
                 self.entries.take().map(|entries| thread.pending_entries.replace(entries))
             });
@@ -365,9 +385,9 @@ pub(crate) fn with_pending_parent<R>(carried: &Carried, make: impl FnOnce() -> R
     }
     let set = THREAD.try_with(|thread| {
         let has_entries = carried.entries.is_some();
-        let pending =
-            Pending { is_set: true, is_taken: false, has_entries, parent: carried.parent };
+        let pending = Pending { is_taken: false, has_entries, parent: carried.parent };
         Restore {
+            had_pending: thread.has_pending.replace(true),
             pending: thread.pending.replace(pending),
             entries: has_entries.then(|| thread.pending_entries.replace(carried.entries.clone())),
         }

@@ -192,14 +192,14 @@ impl Plain<'_> {
         out.extend_from_slice(&site.attributes);
         wire::bytes_if_any(out, span::NAME, &name);
         let span_kind = span_data::kind(&span_kind.unwrap_or(SpanKind::Internal));
-        let start = self.calibration.unix_nanos(record.start);
+        let start = self.calibration.unix_nanos(record.head.start);
         let end = self.calibration.unix_nanos(record.end);
         write_times(out, span_kind, start, end);
         wire::uint_if_any(out, span::DROPPED_ATTRIBUTES, record.dropped_attributes.into());
-        wire::uint_if_any(out, span::DROPPED_EVENTS, record.dropped_events.into());
-        wire::uint_if_any(out, span::DROPPED_LINKS, record.dropped_links.into());
+        wire::uint_if_any(out, span::DROPPED_EVENTS, record.head.dropped_events.into());
+        wire::uint_if_any(out, span::DROPPED_LINKS, record.head.dropped_links.into());
         span_data::outcome(out, &outcome);
-        let flags = span_data::flags(record.identity.flags, record.parent.is_remote);
+        let flags = span_data::flags(record.head.identity.flags, record.head.parent.is_remote);
         wire::fixed32(out, span::FLAGS, flags);
         Some(())
     }
@@ -279,10 +279,10 @@ fn write_ids(out: &mut Vec<u8>, record: &SpanRecord) {
     let mut ids = [0; TRACE + 2 * SPAN];
     let (trace, spans) = ids.split_at_mut(TRACE);
     let (span, parent) = spans.split_at_mut(SPAN);
-    wire::place(trace, span::TRACE_ID, record.identity.trace_id.to_be_bytes());
-    wire::place(span, span::SPAN_ID, record.identity.span_id.to_be_bytes());
-    wire::place(parent, span::PARENT_SPAN_ID, record.parent.span_id.to_be_bytes());
-    let has_parent = record.parent.span_id != 0;
+    wire::place(trace, span::TRACE_ID, record.head.identity.trace_id.to_be_bytes());
+    wire::place(span, span::SPAN_ID, record.head.identity.span_id.to_be_bytes());
+    wire::place(parent, span::PARENT_SPAN_ID, record.head.parent.span_id.to_be_bytes());
+    let has_parent = record.head.parent.span_id != 0;
     out.extend_from_slice(if has_parent { &ids } else { &ids[..TRACE + SPAN] });
 }
 

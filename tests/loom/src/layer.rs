@@ -1,5 +1,7 @@
 //! The crate's files, with loom's types.
 
+#[path = "../../../src/layer/buffer.rs"]
+mod buffer;
 #[path = "../../../src/layer/departures.rs"]
 mod departures;
 #[path = "../../../src/layer/encoding.rs"]
@@ -13,4 +15,4 @@ mod sync;
 #[path = "../../../src/layer/table.rs"]
 mod table;
 
-pub(crate) use self::record::{Identity, Parent, Side};
+pub(crate) use self::record::{Head, Side};

@@ -14,7 +14,7 @@ use tracing::{Level, Metadata};
 use super::chunk::{Chunk, SpanRecord};
 use super::queue::{Queue, Swap, WaitError, Wake};
 use crate::Model;
-use crate::layer::{Identity, Parent};
+use crate::layer::Head;
 
 pub(crate) const ALL: &[Model] = &[
     ("queue: what is swapped in comes out once", what_is_swapped_in_comes_out),
@@ -49,17 +49,13 @@ impl Callsite for Site {
 
 fn push(chunk: &mut Chunk) {
     chunk.spans.push(SpanRecord {
+        id: 1,
         metadata: &METADATA,
-        identity: Identity::NONE,
-        parent: Parent::default(),
-        start: 0,
+        head: Head::default(),
         end: 0,
-        thread: 0,
         bytes: 0,
         events: 0,
         dropped_attributes: 0,
-        dropped_events: 0,
-        dropped_links: 0,
         side: None,
     });
 }

@@ -1,7 +1,7 @@
 //! What stands in for `src/layer/sync.rs`.
 
 pub(super) use loom::sync::atomic::{
-    AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence,
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence,
 };
 
 pub(super) use loom::sync::MutexGuard;

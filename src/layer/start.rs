@@ -1,0 +1,352 @@
+//! How a span begins: its parent, its slot, its identity, and the values that it is made with.
+
+use std::sync::Arc;
+
+use parking_lot::MutexGuard;
+use tracing::span::{Attributes, Id};
+use tracing::{Metadata, Subscriber};
+use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::{LookupSpan, SpanRef};
+
+use super::departures::{Entered, Found};
+use super::engine::Engine;
+use super::record::{Body, Head, Identity, Parent, Slot, State};
+use super::slots::At;
+use super::thread::{Local, Pending, ThreadState, with_local, with_thread};
+use super::visit::Encoder;
+use super::{BridgeLayer, context};
+
+/// How a new span begins, as far as its thread alone can tell.
+enum Begun<'a> {
+    /// With nothing: it is not recorded.
+    Ignored,
+    Started(Start<'a>),
+    /// As a child of a span that has no identity yet.
+    Undecided(Found),
+    /// Where the parent is, if there is one, only the registry knows.
+    Unknown,
+}
+
+/// A span in a slot that nobody else knows yet.
+struct Start<'a> {
+    at: At,
+    slot: &'a Slot,
+    body: MutexGuard<'a, Body>,
+    next: Next,
+}
+
+/// What is still to be done.
+enum Next {
+    /// The values that the span is made with are wanted.
+    Record,
+    /// They are not: it is not sampled.
+    Skip,
+    /// A generator of the user's has the ids of this child, or entry whose parent is final or not.
+    IdentifyChild,
+    IdentifyEntry,
+    IdentifyFinalEntry,
+}
+
+impl BridgeLayer {
+    #[inline]
+    pub(super) fn start<S>(&self, attrs: &Attributes<'_>, id: &Id, ctx: &Context<'_, S>)
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let engine = &self.engine;
+        // Written in place: it is not small enough to be handed from call to call for nothing.
+        let mut begun = Begun::Ignored;
+        with_thread(engine, |thread, local| begun = begin(engine, thread, local, attrs));
+        if let Begun::Undecided(_) | Begun::Unknown = begun {
+            begun = self.begin_with_registry(attrs, id, ctx, &begun);
+        }
+        if let Begun::Started(start) = begun {
+            engine.publish(attrs, id.into_u64(), start);
+        }
+    }
+
+    fn begin_with_registry<S>(
+        &self,
+        attrs: &Attributes<'_>,
+        id: &Id,
+        ctx: &Context<'_, S>,
+        begun: &Begun<'_>,
+    ) -> Begun<'_>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let engine = &self.engine;
+        let found = match begun {
+            Begun::Undecided(parent) => Some(*parent),
+            _ => self.search(attrs, id, ctx),
+        };
+        // Outside of the thread's state, since it may ask a sampler. `None` where the parent is
+        // closed by now.
+        if let Some(parent) = found
+            && engine.resolve(engine.slot(parent.slot), parent.id).is_none()
+        {
+            return Begun::Ignored;
+        }
+        let mut begun = Begun::Ignored;
+        with_thread(engine, |thread, local| {
+            begun = match found {
+                Some(parent) => begin_child(engine, thread, local, attrs.metadata(), parent),
+                None => begin_entry(engine, thread, local, attrs, None),
+            };
+        });
+        begun
+    }
+
+    /// The nearest ancestor with a record here; a span without one is skipped.
+    fn search<S>(&self, attrs: &Attributes<'_>, id: &Id, ctx: &Context<'_, S>) -> Option<Found>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let mut left = None;
+        if attrs.is_contextual() {
+            ctx.current_span().id()?;
+            left = self.left_elsewhere(ctx);
+        }
+        self.nearest(ctx.span(id).and_then(|span| span.parent()), left)
+    }
+
+    /// The registry's current span, if it is not on our own stack: then it was left on another
+    /// thread, or a filter hides it from us.
+    pub(super) fn left_elsewhere<S>(&self, ctx: &Context<'_, S>) -> Option<u64>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let current = ctx.current_span().id().map(Id::into_u64)?;
+        let is_here = with_local(&self.engine, |local| local.has_entered(current));
+        (is_here == Some(false)).then_some(current)
+    }
+
+    /// The first span with a record here, from `span` on up. What was `left` on another thread is
+    /// nobody's parent here, nor is what that is in.
+    pub(super) fn nearest<'a, S>(
+        &self,
+        mut span: Option<SpanRef<'a, S>>,
+        left: Option<u64>,
+    ) -> Option<Found>
+    where
+        S: LookupSpan<'a>,
+    {
+        while let Some(ancestor) = span {
+            let id = ancestor.id().into_u64();
+            if left == Some(id) {
+                return None;
+            }
+            if let Some(slot) = self.engine.table.get(id) {
+                return Some(Found { id, slot });
+            }
+            span = ancestor.parent();
+        }
+        None
+    }
+}
+
+/// Explicit parent, else the thread's current span, as far as the thread knows them.
+#[inline]
+fn begin<'a>(
+    engine: &'a Engine,
+    thread: &ThreadState,
+    local: &mut Local,
+    attrs: &Attributes<'_>,
+) -> Begun<'a> {
+    if thread.is_asking() {
+        return Begun::Ignored;
+    }
+    if let Some(pending) = thread.pending() {
+        // Without a caller and a parent that is named, it is a root: what this thread has entered
+        // is another request's.
+        if pending.parent.is_some() || attrs.parent().is_none() {
+            return begin_entry(engine, thread, local, attrs, Some(pending));
+        }
+    }
+    if attrs.is_root() {
+        return begin_entry(engine, thread, local, attrs, None);
+    }
+    let found = match attrs.parent() {
+        Some(parent) => {
+            let id = parent.into_u64();
+            engine.table.get(id).map(|slot| Found { id, slot })
+        }
+        None => local.current(engine).and_then(Entered::found),
+    };
+    match found {
+        Some(parent) => begin_child(engine, thread, local, attrs.metadata(), parent),
+        None => Begun::Unknown,
+    }
+}
+
+#[inline]
+fn begin_child<'a>(
+    engine: &'a Engine,
+    thread: &ThreadState,
+    local: &mut Local,
+    metadata: &'static Metadata<'static>,
+    parent: Found,
+) -> Begun<'a> {
+    let parent_slot = engine.slot(parent.slot);
+    let Some(identity) = parent_slot.settle(parent.id) else {
+        return Begun::Undecided(parent);
+    };
+    thread.take_pending();
+    if !identity.is_sampled() {
+        return Begun::Ignored;
+    }
+    let Some(at) = local.take(engine) else { return Begun::Ignored };
+    local.shared.counters.started.increment();
+    let slot = engine.slot(at);
+    let mut body = prepare(engine, slot, local, metadata);
+    body.head.parent = Parent {
+        trace_id: identity.trace_id,
+        span_id: identity.span_id,
+        flags: identity.flags,
+        is_remote: false,
+    };
+    body.head.identity = Identity { span_id: local.span_id(), ..identity };
+    if identity.has_entries {
+        copy_entries(&mut body, parent_slot, parent.id);
+    }
+    let next = if engine.has_own_ids() {
+        slot.decide(body.head.identity, State::Recording);
+        Next::Record
+    } else {
+        Next::IdentifyChild
+    };
+    Begun::Started(Start { at, slot, body, next })
+}
+
+/// Without a parent here, in a trace of its own unless another process has its parent.
+#[inline]
+fn begin_entry<'a>(
+    engine: &'a Engine,
+    thread: &ThreadState,
+    local: &mut Local,
+    attrs: &Attributes<'_>,
+    pending: Option<Pending>,
+) -> Begun<'a> {
+    let Some(at) = local.take(engine) else { return Begun::Ignored };
+    let slot = engine.slot(at);
+    let mut body = prepare(engine, slot, local, attrs.metadata());
+    // A parent that was given with the span cannot be replaced.
+    let is_final = pending.is_some();
+    match pending {
+        Some(pending) => {
+            thread.take_pending();
+            context::adopt(&mut body, pending.carried(), pending.parent.is_some());
+        }
+        None if !attrs.is_root() => context::adopt_current(&mut body),
+        None => {}
+    }
+    let next = if engine.has_own_ids() {
+        let trace_id = if body.head.parent.is_some() { 0 } else { local.trace_id() };
+        let fresh = Identity::of_fresh_ids(trace_id, local.span_id());
+        match engine.decide_at_start(slot, &mut body, fresh, is_final) {
+            Some(is_sampled) => {
+                local.shared.counters.decided(is_sampled);
+                if is_sampled { Next::Record } else { Next::Skip }
+            }
+            None => Next::Record,
+        }
+    } else {
+        if is_final { Next::IdentifyFinalEntry } else { Next::IdentifyEntry }
+    };
+    Begun::Started(Start { at, slot, body, next })
+}
+
+/// The body of a span that starts now.
+#[inline]
+fn prepare<'a>(
+    engine: &Engine,
+    slot: &'a Slot,
+    local: &Local,
+    metadata: &'static Metadata<'static>,
+) -> MutexGuard<'a, Body> {
+    let mut body = slot.prepare();
+    body.metadata = Some(metadata);
+    body.head = Head { start: engine.clock.now(), thread: local.number, ..Head::default() };
+    body
+}
+
+#[cold]
+fn copy_entries(body: &mut Body, parent: &Slot, id: u64) {
+    if let Some(parent) = parent.lock_if(id) {
+        body.side().entries = parent.entries();
+    }
+}
+
+impl Engine {
+    /// Decides on an entry, if that can be done by now.
+    ///
+    /// A parent that is final decides, so that an unsampled span is spared the cost of its values.
+    /// Others may be given one yet, under which they are sampled after all; what is sampled by now
+    /// starts again then.
+    #[inline]
+    fn decide_at_start(
+        &self,
+        slot: &Slot,
+        body: &mut Body,
+        mut identity: Identity,
+        is_final: bool,
+    ) -> Option<bool> {
+        let parent = body.head.parent;
+        let mut flags = None;
+        if parent.is_some() {
+            identity.trace_id = parent.trace_id;
+            flags = Some(parent.flags);
+        }
+        let is_sampled = self.quick_decision(flags, identity.trace_id)?;
+        if !is_sampled && !is_final {
+            return None;
+        }
+        self.decide(slot, body, identity, is_sampled);
+        Some(is_sampled)
+    }
+
+    /// Asks the user's generator for the ids of a span that nobody else knows yet. True where the
+    /// values that the span is made with are wanted.
+    #[cold]
+    fn identify(self: &Arc<Self>, start: &mut Start<'_>) -> bool {
+        match start.next {
+            // The ids of an entry that can still be moved are made when they are needed.
+            Next::Record | Next::IdentifyEntry => true,
+            Next::Skip => false,
+            Next::IdentifyChild => {
+                start.body.head.identity.span_id = self.fresh_ids().span_id;
+                start.slot.decide(start.body.head.identity, State::Recording);
+                true
+            }
+            Next::IdentifyFinalEntry => {
+                let fresh = self.fresh_ids();
+                let decided = self.decide_at_start(start.slot, &mut start.body, fresh, true);
+                if let Some(is_sampled) = decided {
+                    self.count_decision(is_sampled);
+                }
+                decided.unwrap_or(true)
+            }
+        }
+    }
+
+    /// Fills the body with the values that a span is made with, if they are wanted, and lets the
+    /// slot be found.
+    #[inline]
+    fn publish(self: &Arc<Self>, attrs: &Attributes<'_>, id: u64, mut start: Start<'_>) {
+        let is_wanted = match start.next {
+            Next::Record => true,
+            Next::Skip => false,
+            _ => self.identify(&mut start),
+        };
+        let Start { at, slot, mut body, .. } = start;
+        if is_wanted {
+            attrs.record(&mut Encoder {
+                attributes: &mut body.attributes,
+                limits: self.limits.values,
+            });
+        }
+        drop(body);
+        slot.publish(id);
+        self.table.insert(id, at);
+    }
+}
