@@ -213,7 +213,7 @@ where
     fn on_exit(&self, id: &Id, _: Context<'_, S>) {
         let engine = &self.engine;
         let id = id.into_u64();
-        let slot = match with_local(engine, |local| local.exit(id)) {
+        let slot = match with_local(engine, |local| local.exit(engine, id)) {
             Some(Some(entered)) => entered.slot,
             Some(None) => {
                 engine.departures.add(id);

@@ -326,19 +326,27 @@ impl Local {
         self.stack.iter().rev().any(|entered| entered.id == id)
     }
 
-    /// Takes the span off the stack; mostly it is on top.
+    /// Takes the span off the stack; mostly it is on top. `None` where this thread has not entered
+    /// it, or has but that entry was exited on another thread: then this exit is of an entry there.
     #[inline]
-    pub(super) fn exit(&mut self, id: u64) -> Option<Entered> {
-        match self.stack.last() {
-            Some(top) if top.id == id => self.stack.pop(),
-            _ => self.exit_below(id),
+    pub(super) fn exit(&mut self, engine: &Engine, id: u64) -> Option<Entered> {
+        match self.stack.last_mut() {
+            Some(top) if top.id == id && top.departures == engine.departures.so_far() => {
+                self.stack.pop()
+            }
+            _ => self.exit_any(engine, id),
         }
     }
 
     #[cold]
-    fn exit_below(&mut self, id: u64) -> Option<Entered> {
-        let at = self.stack.iter().rposition(|entered| entered.id == id)?;
-        Some(self.stack.remove(at))
+    fn exit_any(&mut self, engine: &Engine, id: u64) -> Option<Entered> {
+        loop {
+            let at = self.stack.iter().rposition(|entered| entered.id == id)?;
+            let mut entered = self.stack.remove(at);
+            if !engine.departures.took(&mut entered) {
+                return Some(entered);
+            }
+        }
     }
 }
 

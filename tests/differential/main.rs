@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, TestError, TestRunner};
 
 use normal::{Layer, Normal};
-use program::{Program, programs};
+use program::{Action, Op, Place, Program, Site, programs};
 
 fn both(program: &Program) -> Result<usize, TestCaseError> {
     let outcome = run::run(program);
@@ -27,6 +27,26 @@ fn both(program: &Program) -> Result<usize, TestCaseError> {
         Some(difference) => Err(TestCaseError::fail(difference)),
         None => Ok(ours.len()),
     }
+}
+
+/// 1. A thread enters a span twice. 2. Another thread exits one of these entries. 3. A third thread
+/// enters the span too. 4. The first thread exits that entry, when of its own the one is left that
+/// is over. So 5. a span on the third thread has no parent.
+#[test]
+fn an_exit_where_the_own_entry_is_over_ends_an_entry_elsewhere() {
+    let op = |thread, action| Op { thread, action };
+    let new = || Action::New(Place::Contextual, Site::Request, Vec::new());
+    let ops = vec![
+        op(0, new()),
+        op(0, Action::Enter(0)),
+        op(0, Action::Enter(0)),
+        op(0, Action::Exit(0, false)),
+        op(1, Action::Exit(0, true)),
+        op(2, Action::Enter(0)),
+        op(0, Action::Exit(0, true)),
+        op(2, new()),
+    ];
+    both(&Program { activates: false, samples_all: false, ops }).unwrap();
 }
 
 #[test]
