@@ -281,6 +281,15 @@ pub(crate) fn exports_on_the_request_path() -> Row {
     }
 }
 
+/// Nor is this, where each request waits a little.
+pub(crate) fn waits_on_the_request_path() -> Row {
+    Row {
+        fault: "waits on the request path",
+        in_service: InService::WaitsOnTheRequestPath,
+        ..exports_on_the_request_path()
+    }
+}
+
 /// Not one of the faults either.
 pub(crate) fn waits_without_bound() -> Row {
     Row {
