@@ -5,6 +5,7 @@
 //! sound collector, so that the two can be compared while the machine is equally busy. What the
 //! process has seen ([`report`]) is judged here ([`judge`]), by the same sentences for all rows.
 
+mod breaking;
 #[path = "../support/certificates.rs"]
 mod certificates;
 mod judge;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::breaking::Breaks;
 use crate::peers::{Fault, Identity, Ours};
 use crate::support::otlp_receiver::{Behaviour, Protocol, Refusal};
 use crate::user_code::InService;
@@ -146,6 +147,27 @@ pub(crate) fn rows() -> Vec<Row> {
         ),
         both("speaks no HTTP", || Fault::NoHttp, ["spans were not exported: "; 2]),
         both("closes at once", || Fault::Closes, ["spans were not exported: "; 2]),
+        both(
+            "closes in the middle of a request",
+            || Fault::Breaks(Breaks::InRequest),
+            ["spans were not exported: "; 2],
+        ),
+        // Over gRPC it is not known whether the spans were taken. Over HTTP the status has been told.
+        both(
+            "closes in the middle of its answer",
+            || Fault::Breaks(Breaks::InAnswer),
+            ["spans were not exported: ", ""],
+        )
+        .map(|row| match row.protocol {
+            Protocol::Grpc => row,
+            Protocol::Http => Row {
+                exported: Exported::WhatWasTaken,
+                lost: &[],
+                ends: Ends::Well,
+                timeout: AMPLE,
+                ..row
+            },
+        }),
         both(
             "takes nothing of ours",
             || refuses(Refusal::invalid()),
