@@ -179,8 +179,6 @@ fn check(program: &[(u8, Vec<u8>)], limits: Limits) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
-
     #[test]
     fn our_bytes_are_what_opentelemetry_proto_would_send(
         program in prop::collection::vec((any::<u8>(), prop::collection::vec(any::<u8>(), 0..6)), 1..6),
