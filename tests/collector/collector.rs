@@ -107,13 +107,26 @@ impl Collector {
         process.stop();
         received(&folder)
     }
+
+    /// As [`stop`](Self::stop), but returns the export requests, as the Collector writes them.
+    pub(crate) fn stop_with_requests(self) -> Vec<Value> {
+        let Self { process, folder, .. } = self;
+        process.stop();
+        let read = |line: &str| serde_json::from_str(line).expect("the Collector writes JSON");
+        written(&folder).lines().map(read).collect()
+    }
 }
 
 fn received(folder: &Folder) -> Vec<Span> {
+    written(folder).lines().flat_map(spans::parse).collect()
+}
+
+/// The lines of the Collector's file, each a request.
+fn written(folder: &Folder) -> String {
     let path = folder.path().join(SPANS);
-    let text = fs::read_to_string(&path)
+    let mut text = fs::read_to_string(&path)
         .unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
     // What follows the last line end is still being written.
-    let complete = text.rfind('\n').map_or("", |end| &text[..end]);
-    complete.lines().flat_map(spans::parse).collect()
+    text.truncate(text.rfind('\n').unwrap_or(0));
+    text
 }

@@ -10,6 +10,7 @@
 mod apiserver;
 mod collector;
 mod expect;
+mod exporters;
 mod peers;
 mod process;
 mod spans;
@@ -151,6 +152,27 @@ fn exports_over_http_protobuf_to_the_collector() {
     collector.wait_for(std::slice::from_ref(&create));
     apiserver.stop();
     expect_trace(&collector.stop(), &create);
+}
+
+#[test]
+fn of_our_exporter_the_collector_writes_what_it_writes_of_opentelemetry_otlp() {
+    let Some(peers) = Peers::find() else { return };
+    let collector = Collector::start(peers.collector());
+    let to = [
+        ("grpc", format!("http://{}", collector.grpc_endpoint())),
+        ("http/protobuf", collector.http_endpoint()),
+    ];
+    for (protocol, endpoint) in &to {
+        exporters::run("ours", protocol, endpoint);
+        exporters::run("theirs", protocol, endpoint);
+    }
+    let requests = collector.stop_with_requests();
+    for (protocol, _) in to {
+        let [ours, theirs] =
+            ["ours", "theirs"].map(|exporter| exporters::received(&requests, exporter, protocol));
+        assert_eq!(ours["scopeSpans"][0]["spans"].as_array().map(Vec::len), Some(2), "{ours:#}");
+        assert_eq!(ours, theirs, "{protocol}\nours: {ours:#}\ntheirs: {theirs:#}");
+    }
 }
 
 /// KEP-647: a server that exports nothing still propagates, so that the webhook appears as the

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use tokio::net::TcpSocket;
 
+use crate::breaking::{Breaking, Breaks};
 use crate::certificates::{Authority, Files, Leaf};
 use crate::support::otlp_receiver::{Behaviour, OtlpReceiver, Protocol};
 use crate::table::Row;
@@ -18,6 +19,8 @@ pub(crate) enum Fault {
     Answers(Behaviour),
     /// With TLS, and asking for a client's certificate, for which the service has this one.
     AsksForCertificate(Ours),
+    /// Closes a connection on which something is under way.
+    Breaks(Breaks),
     /// Accepts a connection and closes it.
     Closes,
     /// Accepts a connection and that was all.
@@ -57,6 +60,7 @@ pub(crate) struct Peer {
 enum Kind {
     /// Bound, so that nobody else gets the port.
     Absent(#[expect(dead_code, reason = "held")] TcpSocket),
+    Breaking(Breaking),
     Receiver(OtlpReceiver),
     /// A thread that ends with the process.
     Socket,
@@ -79,6 +83,10 @@ impl Peer {
                 plain(receiver.endpoint().to_owned(), Kind::Receiver(receiver))
             }
             Fault::AsksForCertificate(ours) => asking(row.protocol, *ours),
+            Fault::Breaks(breaks) => {
+                let breaking = Breaking::start(row.protocol, *breaks);
+                plain(http(breaking.addr), Kind::Breaking(breaking))
+            }
             Fault::Closes => plain(http(socket(After::Nothing)), Kind::Socket),
             Fault::Mute => plain(http(socket(After::Silence)), Kind::Socket),
             Fault::NoHttp => plain(http(socket(After::Nonsense)), Kind::Socket),
@@ -114,6 +122,7 @@ impl Peer {
     pub(crate) fn accepted(&self) -> Option<u64> {
         match &self.kind {
             Kind::Receiver(receiver) => Some(receiver.counts().spans_accepted),
+            Kind::Breaking(breaking) => breaking.accepted(),
             Kind::Absent(_) | Kind::Socket => None,
         }
     }

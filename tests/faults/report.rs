@@ -21,7 +21,8 @@ pub(crate) struct Ran {
 
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Report {
-    /// How long each request took with the faulty collector, and with the sound one.
+    /// How long each request took with the faulty collector, and, at about the same time, one with
+    /// the sound one.
     pub(crate) faulty: Vec<Duration>,
     pub(crate) sound: Vec<Duration>,
     /// The most spans that were seen waiting.

@@ -1,5 +1,6 @@
 //! The service of one row, in a process of its own.
 
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
@@ -19,6 +20,8 @@ pub(crate) const ENDPOINT: &str = "SPANBRIDGE_TEST_ENDPOINT";
 pub(crate) const SOUND_ENDPOINT: &str = "SPANBRIDGE_TEST_SOUND_ENDPOINT";
 pub(crate) const SHUTDOWN_MILLIS: &str = "SPANBRIDGE_TEST_SHUTDOWN";
 pub(crate) const FLUSH_MILLIS: &str = "SPANBRIDGE_TEST_FLUSH";
+/// A file that is locked by the one service that keeps the processors busy and looks at its watch.
+pub(crate) const TURN: &str = "SPANBRIDGE_TEST_TURN";
 
 /// Closed spans that may wait, and how many make a batch.
 pub(crate) const LIMIT: usize = 256;
@@ -26,9 +29,8 @@ pub(crate) const BATCH: usize = 64;
 /// What a thread may hold back before it hands its spans over.
 pub(crate) const CHUNK: usize = 64;
 
-/// Requests in turn, so many to one server and so many to the other.
-const BLOCKS: usize = 20;
-const BLOCK: usize = 10;
+/// Requests to each of the two servers, in pairs.
+const PAIRS: usize = 200;
 /// Requests that are not measured: threads and connections begin with them.
 const WARM_UP: usize = 20;
 
@@ -39,7 +41,7 @@ const SPAN_BYTES: usize = 8 * 1024;
 pub(crate) const BURST_BYTES: u64 = (BURST * SPAN_BYTES) as u64;
 
 /// All spans: two for a request, the burst, the last ones, and two that are open meanwhile.
-pub(crate) const SPANS: u64 = (2 * (WARM_UP + BLOCKS * BLOCK) + BURST + LAST + 2) as u64;
+pub(crate) const SPANS: u64 = (2 * (WARM_UP + PAIRS) + BURST + LAST + 2) as u64;
 
 /// Spans that are closed after the flush, so that shutdown has something to do.
 const LAST: usize = 32;
@@ -57,14 +59,23 @@ fn service() {
     let mut most_queued = 0;
     let mut look = || most_queued = most_queued.max(guard.stats().queued());
     let (mut faulty, mut sound_times) = (Vec::new(), Vec::new());
+    let turn = File::open(std::env::var_os(TURN).unwrap()).unwrap();
+    turn.lock().unwrap();
+    // Now, not before: connections on which nothing comes are closed.
     let (mut to_faulty, mut to_sound) = (Client::to(faulty_server), Client::to(sound_server));
     for _ in 0..WARM_UP {
         to_sound.request();
         to_faulty.request();
     }
-    for _ in 0..BLOCKS {
-        sound_times.extend((0..BLOCK).map(|_| to_sound.request()));
-        faulty.extend((0..BLOCK).map(|_| to_faulty.request()));
+    for pair in 0..PAIRS {
+        // Each is first in every second pair: what the machine does meets both alike.
+        if pair % 2 == 0 {
+            sound_times.push(to_sound.request());
+            faulty.push(to_faulty.request());
+        } else {
+            faulty.push(to_faulty.request());
+            sound_times.push(to_sound.request());
+        }
         look();
     }
 
@@ -78,6 +89,7 @@ fn service() {
     }
     look();
     let grown = resident_bytes().saturating_sub(before);
+    turn.unlock().unwrap();
 
     let flush = guard.force_flush(millis(FLUSH_MILLIS)).map_err(|error| error.to_string());
     let open = info_span!("open");

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::breaking::Breaks;
 use crate::peers::{Fault, Identity, Ours};
 use crate::support::otlp_receiver::{Behaviour, Protocol, Refusal};
 use crate::user_code::InService;
@@ -147,6 +148,27 @@ pub(crate) fn rows() -> Vec<Row> {
         both("speaks no HTTP", || Fault::NoHttp, ["spans were not exported: "; 2]),
         both("closes at once", || Fault::Closes, ["spans were not exported: "; 2]),
         both(
+            "closes in the middle of a request",
+            || Fault::Breaks(Breaks::InRequest),
+            ["spans were not exported: "; 2],
+        ),
+        // Over gRPC it is not known whether the spans were taken. Over HTTP the status has been told.
+        both(
+            "closes in the middle of its answer",
+            || Fault::Breaks(Breaks::InAnswer),
+            ["spans were not exported: ", ""],
+        )
+        .map(|row| match row.protocol {
+            Protocol::Grpc => row,
+            Protocol::Http => Row {
+                exported: Exported::WhatWasTaken,
+                lost: &[],
+                ends: Ends::Well,
+                timeout: AMPLE,
+                ..row
+            },
+        }),
+        both(
             "takes nothing of ours",
             || refuses(Refusal::invalid()),
             ["InvalidArgument: refused as told", "400 Bad Request: refused as told"],
@@ -171,18 +193,18 @@ pub(crate) fn rows() -> Vec<Row> {
         )
         .map(fails_at_once),
         both("speaks no TLS", || Fault::NoTls, ["may not speak TLS"; 2]).map(fails_at_once),
-        // By TLS 1.3 these two refuse after the handshake, and a write that comes first breaks off
-        // without their word: then it is tried again. What they say is tested with the connections.
         both(
             "asks for a certificate that we do not have",
             || Fault::AsksForCertificate(Ours::None),
-            ["spans were not exported"; 2],
-        ),
+            ["asks for a client certificate"; 2],
+        )
+        .map(fails_at_once),
         both(
             "does not trust our certificate",
             || Fault::AsksForCertificate(Ours::OfAnotherCa),
-            ["spans were not exported"; 2],
-        ),
+            ["does not trust the client certificate"; 2],
+        )
+        .map(fails_at_once),
         both(
             "asks for a certificate and trusts it",
             || Fault::AsksForCertificate(Ours::OfTheRightCa),
@@ -278,6 +300,15 @@ pub(crate) fn exports_on_the_request_path() -> Row {
         in_service: InService::ExportsOnTheRequestPath,
         timeout: AMPLE,
         ..ROW
+    }
+}
+
+/// Nor is this, where each request waits a little.
+pub(crate) fn waits_on_the_request_path() -> Row {
+    Row {
+        fault: "waits on the request path",
+        in_service: InService::WaitsOnTheRequestPath,
+        ..exports_on_the_request_path()
     }
 }
 

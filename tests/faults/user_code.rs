@@ -34,10 +34,11 @@ pub(crate) enum InService {
     Sound,
     /// An exporter that never ends, behind a queue without a bound.
     UnboundedQueue,
+    WaitsOnTheRequestPath,
 }
 
 impl InService {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Nothing,
         Self::BlockedExporter,
         Self::EndlessExporter,
@@ -52,6 +53,7 @@ impl InService {
         Self::SlowExporter,
         Self::Sound,
         Self::UnboundedQueue,
+        Self::WaitsOnTheRequestPath,
     ];
 
     pub(crate) fn name(self) -> String {
@@ -71,7 +73,10 @@ pub(crate) fn install(
     fault: InService,
     config: impl FnOnce() -> TracingConfig,
 ) -> (TracingGuard, Option<Taken>) {
-    if matches!(fault, InService::Nothing | InService::ExportsOnTheRequestPath) {
+    if matches!(
+        fault,
+        InService::Nothing | InService::ExportsOnTheRequestPath | InService::WaitsOnTheRequestPath
+    ) {
         return (spanbridge::init(Some(config())).unwrap(), None);
     }
     // Thousands of panics, and each is as told.
@@ -113,6 +118,9 @@ pub(crate) fn on_request(fault: InService) {
         && REQUESTS.fetch_add(1, Ordering::Relaxed).is_multiple_of(crate::service::BATCH / 2)
     {
         std::thread::sleep(Duration::from_secs(1));
+    }
+    if fault == InService::WaitsOnTheRequestPath {
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

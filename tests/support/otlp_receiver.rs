@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -161,6 +162,11 @@ impl OtlpReceiver {
     /// The headers (gRPC: metadata) of the newest request.
     pub(crate) fn last_headers(&self) -> hyper::HeaderMap {
         self.store.last_headers()
+    }
+
+    /// The newest request as it came, where spans are kept.
+    pub(crate) fn last_message(&self) -> Option<ExportTraceServiceRequest> {
+        self.store.last_message()
     }
 
     /// Blocks until at least `n` spans are kept.

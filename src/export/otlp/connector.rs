@@ -16,6 +16,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
 use super::tls::{self, Refusal};
@@ -86,7 +87,7 @@ impl Service<Uri> for Connector {
             let connected = connecting.await.inspect_err(|error| last_words.note(&**error));
             let stream = TokioIo::new(connected?);
             let gathered = Gathered::default();
-            Ok(TokioIo::new(Stream { stream, last_words, gathers, gathered }))
+            Ok(TokioIo::new(Stream { stream, last_words, gathers, gathered, broken: None }))
         })
     }
 }
@@ -98,7 +99,19 @@ pub(super) struct Stream {
     last_words: LastWords,
     gathers: bool,
     gathered: Gathered,
+    /// Nothing can be written any more, but the peer's last words are still to be read.
+    broken: Option<Broken>,
 }
+
+#[derive(Debug)]
+struct Broken {
+    error: io::Error,
+    /// Who has said nothing by then has nothing to say.
+    until: Pin<Box<Sleep>>,
+}
+
+/// What has arrived is read in no time: so long waits only who has lost the network.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What has been written and not sent.
 #[derive(Debug, Default)]
@@ -114,30 +127,62 @@ struct Gathered {
 const GATHERED: usize = 64 * 1024;
 
 impl Stream {
-    /// Notes what went wrong, and, where that says nothing, what the peer said before.
-    fn noted<T>(
+    /// Notes why nothing could be written, and then what the peer said before it closed: who
+    /// refuses a certificate by TLS 1.3 does so when the handshake is over for us, and mostly a
+    /// write fails first.
+    fn written<T>(
         &mut self,
         cx: &mut Context<'_>,
         result: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        if let Poll::Ready(Err(error)) = &result {
-            self.last_words.note(error);
-            // Who refuses a certificate says so and closes, on which a write fails first.
-            let mut byte = [0];
-            let mut unread = ReadBuf::new(&mut byte);
-            if let Poll::Ready(Err(error)) = Pin::new(&mut self.stream).poll_read(cx, &mut unread) {
+        match result {
+            Poll::Ready(Err(error)) => {
                 self.last_words.note(&error);
+                if matches!(self.stream.inner(), MaybeHttpsStream::Http(_)) {
+                    return Poll::Ready(Err(error));
+                }
+                self.broken = Some(Broken { error, until: Box::pin(sleep(LAST_WORDS_TIMEOUT)) });
+                self.poll_whole(cx).map(|broken| Err(broken.expect_err("is broken")))
+            }
+            written => written,
+        }
+    }
+
+    /// Whether the connection is whole. If not, that is told when the peer has nothing more to say.
+    ///
+    /// Its last words may be there and still have to be waited for: the runtime has not looked
+    /// since.
+    fn poll_whole(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(broken) = &mut self.broken else { return Poll::Ready(Ok(())) };
+        loop {
+            let mut bytes = [0; 1024];
+            let mut unread = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut unread) {
+                Poll::Ready(Ok(())) if !unread.filled().is_empty() => {}
+                Poll::Ready(Ok(())) => break,
+                Poll::Ready(Err(error)) => {
+                    self.last_words.note(&error);
+                    break;
+                }
+                Poll::Pending => {
+                    ready!(broken.until.as_mut().poll(cx));
+                    break;
+                }
             }
         }
-        result
+        match self.broken.take() {
+            Some(Broken { error, .. }) => Poll::Ready(Err(error)),
+            None => Poll::Ready(Ok(())),
+        }
     }
 
     /// Sends what is gathered.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_whole(cx))?;
         while self.gathered.sent < self.gathered.bytes.len() {
             let unsent = &self.gathered.bytes[self.gathered.sent..];
             let written = Pin::new(&mut self.stream).poll_write(cx, unsent);
-            match ready!(self.noted(cx, written))? {
+            match ready!(self.written(cx, written))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => self.gathered.sent += written,
             }
@@ -154,6 +199,7 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        ready!(self.poll_whole(cx))?;
         // Whoever reads may wait for an answer to what it has flushed.
         if self.gathered.is_flushed
             && let Poll::Ready(Err(error)) = self.poll_send(cx)
@@ -161,7 +207,7 @@ impl AsyncRead for Stream {
             return Poll::Ready(Err(error));
         }
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        self.noted(cx, read)
+        read.map(|read| read.inspect_err(|error| self.last_words.note(error)))
     }
 }
 
@@ -179,9 +225,10 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_whole(cx))?;
         if !self.gathers {
             let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-            return self.noted(cx, written);
+            return self.written(cx, written);
         }
         if self.gathered.bytes.len() >= GATHERED {
             ready!(self.poll_send(cx))?;
@@ -207,8 +254,9 @@ impl AsyncWrite for Stream {
             }
             ready!(self.poll_send(cx))?;
         }
+        ready!(self.poll_whole(cx))?;
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.noted(cx, flushed)
+        self.written(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

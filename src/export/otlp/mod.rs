@@ -16,6 +16,8 @@ mod grpc_client;
 mod http_client;
 #[cfg(feature = "cli")]
 mod parts;
+#[cfg(all(test, feature = "otlp-grpc", feature = "otlp-http"))]
+mod peer_tests;
 mod request;
 mod response;
 #[cfg(all(test, feature = "otlp-grpc", feature = "otlp-http"))]

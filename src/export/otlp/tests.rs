@@ -100,7 +100,10 @@ fn make(choice: u8) -> Span {
 }
 
 /// The chunk that a program of spans leaves behind, and the decoder that knows its engine.
-fn run(program: &[(u8, Vec<u8>)], limits: Limits) -> (Chunk, impl Fn() -> Decoder + use<>) {
+pub(super) fn run(
+    program: &[(u8, Vec<u8>)],
+    limits: Limits,
+) -> (Chunk, impl Fn() -> Decoder + use<>) {
     let (layer, engine) = without_worker(limits);
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
         let parent = Context::new().with_remote_span_context(SpanContext::new(
@@ -127,7 +130,11 @@ fn run(program: &[(u8, Vec<u8>)], limits: Limits) -> (Chunk, impl Fn() -> Decode
     while let Some(mut more) = engine.queue.pop() {
         chunk.append(&mut more);
     }
-    let scope = InstrumentationScope::builder("test").build();
+    let scope = InstrumentationScope::builder("test")
+        .with_version("1")
+        .with_schema_url("https://example.com/scope")
+        .with_attributes([KeyValue::new("a", "b")])
+        .build();
     let decoder = move || {
         let with = MetadataAttributes { level: true, ..MetadataAttributes::default() };
         Decoder::new(engine.clone(), scope.clone(), with)
@@ -144,7 +151,7 @@ fn messages(spans: &EncodedSpans) -> Vec<Message> {
 }
 
 /// By field, in one order: protobuf leaves the order of attributes open.
-fn sorted(mut message: Message) -> Message {
+pub(super) fn sorted(mut message: Message) -> Message {
     message.attributes.sort_by(|a, b| a.key.cmp(&b.key));
     for event in &mut message.events {
         event.attributes.sort_by(|a, b| a.key.cmp(&b.key));
@@ -172,8 +179,6 @@ fn check(program: &[(u8, Vec<u8>)], limits: Limits) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
-
     #[test]
     fn our_bytes_are_what_opentelemetry_proto_would_send(
         program in prop::collection::vec((any::<u8>(), prop::collection::vec(any::<u8>(), 0..6)), 1..6),
@@ -189,9 +194,8 @@ proptest! {
     }
 }
 
-#[test]
-fn the_envelope_is_that_of_opentelemetry_proto() {
-    let resource = Resource::builder_empty()
+pub(super) fn resource() -> Resource {
+    Resource::builder_empty()
         .with_schema_url(
             [
                 KeyValue::new("service.name", "shop"),
@@ -201,7 +205,12 @@ fn the_envelope_is_that_of_opentelemetry_proto() {
             ],
             "https://example.com/resource",
         )
-        .build();
+        .build()
+}
+
+#[test]
+fn the_envelope_is_that_of_opentelemetry_proto() {
+    let resource = resource();
     let scope = InstrumentationScope::builder("spanbridge")
         .with_version("1")
         .with_schema_url("https://example.com/scope")

@@ -1,10 +1,22 @@
 //! Whom we trust, and who trusts us.
 
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+
+use http::Uri;
+use tokio::io::AsyncWriteExt as _;
+use tokio_rustls::rustls::{ServerConfig, ServerConnection};
+use tower_service::Service as _;
+
+use super::connector::Connector;
 use super::sending_tests::certificates::{Authority, Files, Leaf};
 use super::sending_tests::support::otlp_receiver::{self, OtlpReceiver};
 use super::sending_tests::{BOTH, exporter, receiver, spans};
-use super::{Delivered, Failure, OtlpExporter, Retry};
+use super::{Delivered, Failure, OtlpExporter, Retry, tls};
 use crate::config::Protocol;
+use crate::config::env::TlsFiles;
 use crate::export::worker::OwnRuntime;
 
 /// A collector with the certificate, asking for one of ours if it knows whose these are.
@@ -119,6 +131,60 @@ fn a_collector_that_asks_for_a_certificate_takes_those_of_its_authority() {
         assert!(problem.contains(says), "{protocol:?}: {problem}");
         assert_eq!(collector.counts().requests, 1, "{protocol:?}");
     }
+}
+
+#[test]
+fn the_word_of_who_refuses_us_is_heard_though_writing_fails_before_it_is_read() {
+    let (servers, clients) = (Authority::new(), Authority::new());
+    let files = servers.files();
+    let trusting = TlsFiles { ca: Some(files.ca()), ..TlsFiles::default() };
+    OwnRuntime::new().unwrap().block_on(async {
+        for gathers in [false, true] {
+            // 1. By TLS 1.3 our side of the handshake is over before the other side has judged us.
+            let (server, is_closed) = refusing(servers.issue(Leaf::Server).server(Some(&clients)));
+            let to: Uri = format!("https://localhost:{}", server.port()).parse().unwrap();
+            let config = tls::client_config(&trusting, true).unwrap();
+            let connector = Connector::new(to, config, Duration::from_secs(30));
+            let mut connector = if gathers { connector.gathering() } else { connector };
+            let mut stream = connector.call(Uri::default()).await.unwrap().into_inner();
+            // 2. It says no and closes, while nobody looks at the connection.
+            is_closed.recv().unwrap();
+            // 3. What is written next comes back as an error of the connection.
+            let error = loop {
+                if let Err(error) = stream.write_all(b"a request").await {
+                    break error;
+                }
+                // Twice, for a stream that gathers.
+                if let Err(error) = stream.flush().await.and(stream.flush().await) {
+                    break error;
+                }
+            };
+            let refusal = connector.last_words().take();
+            let told = refusal.map(|refusal| refusal.told_of(error.to_string()));
+            let told = told.unwrap_or_else(|| error.to_string());
+            assert!(told.contains("asks for a client certificate"), "{gathers}: {told}");
+        }
+    });
+}
+
+/// A collector for one connection, which tells when it has refused and closed that.
+fn refusing(config: ServerConfig) -> (SocketAddr, Receiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (closed, is_closed) = mpsc::channel();
+    std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut tls = ServerConnection::new(Arc::new(config)).unwrap();
+        while tls.is_handshaking() {
+            if tls.complete_io(&mut socket).is_err() {
+                break;
+            }
+        }
+        assert!(tls.is_handshaking(), "it has taken the client for what it is");
+        drop(socket);
+        closed.send(()).unwrap();
+    });
+    (addr, is_closed)
 }
 
 #[test]

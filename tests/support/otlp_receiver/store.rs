@@ -60,6 +60,7 @@ struct State {
     spans: Vec<ReceivedSpan>,
     counts: Counts,
     last_headers: HeaderMap,
+    last_message: Option<ExportTraceServiceRequest>,
 }
 
 /// What the behaviour in force means for one request.
@@ -79,6 +80,7 @@ impl Default for Store {
                 spans: Vec::new(),
                 counts: Counts::default(),
                 last_headers: HeaderMap::new(),
+                last_message: None,
             }),
             changed: Condvar::new(),
             cut: watch::Sender::new(()),
@@ -91,6 +93,10 @@ impl Store {
     /// does when its client leaves, keeps nothing.
     pub(super) async fn receive(&self, request: ExportTraceServiceRequest) -> Answer {
         let size = request.encoded_len();
+        {
+            let mut state = self.lock();
+            state.last_message = state.keep.then(|| request.clone());
+        }
         let spans = match span::flatten(request) {
             Ok(spans) => spans,
             Err(reason) => return self.malformed(reason),
@@ -173,6 +179,10 @@ impl Store {
 
     pub(super) fn last_headers(&self) -> HeaderMap {
         self.lock().last_headers.clone()
+    }
+
+    pub(super) fn last_message(&self) -> Option<ExportTraceServiceRequest> {
+        self.lock().last_message.clone()
     }
 
     pub(super) fn wait_until(
