@@ -156,6 +156,22 @@ Create error(invalid digit found in string)
 }
 
 #[test]
+fn exactness_is_of_the_text_alone() {
+    let out = Out::default();
+    let (memory, layer) = InMemory::new();
+    let subscriber = tracing_subscriber::registry().with(layer);
+    tracing::subscriber::with_default(subscriber, || {
+        let log = out.builder().with_upstream_exact(true).build();
+        let trace = Trace::new_in(&log, "Create", fields![]);
+        trace.record_error(&io::Error::other("full"), fields![]);
+        trace.log();
+    });
+    assert!(!out.text().contains("full") && out.text().contains("\"Create\""), "{}", out.text());
+    let tree = memory.tree();
+    assert!(tree.starts_with("Create error(full)\n  * exception {"), "{tree}");
+}
+
+#[test]
 fn bridge_feeds_span_and_text() {
     let out = Out::default();
     let (memory, layer) = InMemory::new();
