@@ -325,6 +325,17 @@ fn fields_are_formatted_only_if_printed() {
     assert_eq!(trace(NO_TIME), 2);
     assert!(out.text().contains("\"List\" a:shown ("), "{}", out.text());
 
+    // What is given with an error, too; the error itself is borrowed, and is there at most once.
+    counted.0.store(0, Ordering::Relaxed);
+    for (threshold, expected) in [(LONG, 1), (NO_TIME, 3)] {
+        let trace = Trace::new_in(&out.log(), "Get", fields![]);
+        trace.record_error(&counted, fields!["c" => %counted.clone(), "n" => None::<u8>]);
+        trace.log_if_long(threshold);
+        assert_eq!(counted.0.load(Ordering::Relaxed), expected);
+    }
+    let text = out.text();
+    assert!(text.contains("---\"exception\" c:shown,n:<nil>,exception.type:"), "{text}");
+
     // 1. A caller has not sampled its request, so that no span of it will be.
     // 2. Not even what such spans are made with is formatted, nor the errors on them.
     counted.0.store(0, Ordering::Relaxed);
@@ -800,6 +811,14 @@ fn nobody_waits_for_a_slow_writer() {
 
 #[test]
 fn what_a_trace_keeps_is_bounded() {
+    #[derive(Debug)]
+    struct Unprintable;
+    impl fmt::Display for Unprintable {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            panic!("nobody wants it")
+        }
+    }
+    impl std::error::Error for Unprintable {}
     let out = Out::default();
     let trace = Trace::new_in(&out.log(), "root", fields![]);
     for _ in 0..10_003 {
@@ -808,10 +827,12 @@ fn what_a_trace_keeps_is_bounded() {
     let nested = trace.nest("nested", fields![]);
     nested.step("below", fields![]);
     nested.log();
+    // An error is left out, too, and not even formatted.
+    trace.record_error(&Unprintable, fields![]);
     trace.log();
     let text = out.text();
     assert_eq!(text.matches("---\"step\"").count(), 10_000);
-    assert!(text.contains("---\"5 more left out: a trace keeps 10000\" "), "{}", out.text());
+    assert!(text.contains("---\"6 more left out: a trace keeps 10000\" "), "{}", out.text());
     assert!(!text.contains("nested"), "it was left out");
 }
 
