@@ -135,6 +135,8 @@ fn a_block_without_its_beginning_joins_none_of_another_stream() {
         ("2025-03-10T10:12:15.4215Z stdout F ", "2025-03-10T10:12:15.4215Z stderr F "),
         ("Mar 10 10:12:15 node k3s[7]: ", "Mar 10 10:12:15 node k3s[8]: "),
         ("[pod/a-x1] ", "[pod/b-y2] "),
+        ("[pod/web-1/app] ", "[pod/web-2/app] "),
+        ("10:12:15.001 10.0.0.1:80 ", "10:12:15.002 10.0.0.1:81 "),
     ] {
         let text = format!(
             "{one}Trace[5]: \"x\" (10-Mar-2025 11:12:14.000) (total time: 9ms):\n\
