@@ -222,12 +222,15 @@ fn a_line_that_is_cut_within_its_marker_is_told_of() {
         {\"log\":\"Trace[2]\",\"stream\":\"stderr\"}\n\
         Trace[99999999999]: \"x\" (10-Mar-2025 11:12:14.000) (total time: 5ms):\n\
         Trace[1]: [5ms] [5ms] END\n\
+        Trace[1\0\0\0\0\n\
+        Trace[1I0310 11:12:15.000000 1 a.go:1] two lines in one\n\
         Trace[1";
     let ran = import_from(&["-t", "tree", "--strict", "-"], text.as_bytes());
     assert_eq!(ran.code, 3);
-    assert_eq!(reported(&ran), [2, 3, 5, 6, 8], "{}", ran.stderr);
+    assert_eq!(reported(&ran), [2, 3, 5, 6, 8, 9, 10], "{}", ran.stderr);
     assert!(ran.stderr.contains("-:2: the line is cut off after \"Trace[1\""), "{}", ran.stderr);
-    assert!(ran.stderr.contains("damaged lines (1), blocks cut off (4)"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("-:9: the line is damaged after \"Trace[1\""), "{}", ran.stderr);
+    assert!(ran.stderr.contains("damaged lines (2), blocks cut off (5)"), "{}", ran.stderr);
     assert_eq!(ran.stdout.lines().count(), 1, "{}", ran.stdout);
 }
 
