@@ -112,6 +112,11 @@ impl Assembler {
         self.keep_within_limits();
     }
 
+    /// How much is done and not yet taken.
+    pub(super) fn found(&self) -> usize {
+        self.done.len() + self.problems.len()
+    }
+
     /// A line of a block cannot be used: what is wrong with it is told elsewhere.
     pub(super) fn damage(&mut self, number: Option<u32>, place: &Place, source: &Source) {
         let key = self.find(number, source, place);

@@ -175,6 +175,20 @@ fn an_encoding_that_is_not_read_is_told_of() {
 }
 
 #[test]
+fn a_record_that_would_take_too_much_memory_is_told_of() {
+    let values = vec!["{}"; 100_000].join(",");
+    let text = format!(
+        "{{\"values\":[{values}],\"msg\":\"Trace[1]: \\\"x\\\"\"}}\n\
+         Trace[2]: \"y\" (10-Mar-2025 11:12:14.000) (total time: 5ms):\n\
+         Trace[2]: [5ms] [5ms] END\n"
+    );
+    let ran = import_from(&["-t", "tree", "--strict", "-"], text.as_bytes());
+    assert_eq!((ran.code, reported(&ran)), (3, vec![1]), "{}", ran.stderr);
+    assert!(ran.stderr.contains("-:1: this JSON has too many values"), "{}", ran.stderr);
+    assert_eq!(ran.stdout.lines().count(), 1, "{}", ran.stdout);
+}
+
+#[test]
 fn a_value_that_goes_on_for_too_long_is_told_of() {
     let line = "x".repeat(400_000);
     let text = format!(
