@@ -187,6 +187,8 @@ impl<'a> Feed<'a> {
     ) -> io::Result<()> {
         let unquoted = marker::unquote(text);
         for line in unquoted.as_deref().unwrap_or(text).split('\n') {
+            // Whichever wrapping has left it there.
+            let line = line.strip_suffix('\r').unwrap_or(line);
             if let Some(marked) = marker::find(line) {
                 self.marked(place, stream, marked, at);
             } else if let Some((kind, message)) = marker::unusable(line) {
@@ -247,7 +249,7 @@ impl<'a> Feed<'a> {
             }
             let Some(open) = self.open.get_mut(&stream) else { return };
             open.text.push('\n');
-            open.text.push_str(text);
+            open.text.push_str(open.source.strip(text));
             open.lines += 1;
             if let Some(line) = line::parse(&open.text) {
                 if let Some(open) = self.open.remove(&stream) {

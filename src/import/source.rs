@@ -37,10 +37,37 @@ impl Source {
             && (first.tag.starts_with(&self.tag)
                 || shape(&first.tag).starts_with(&shape(&self.tag)))
     }
+
+    /// A line that has no number of its own, such as the rest of a value with a line break, without
+    /// what stands before each line of this source.
+    pub(super) fn strip<'a>(&self, line: &'a str) -> &'a str {
+        if let Some(rest) = line.strip_prefix(&self.tag) {
+            return rest;
+        }
+        let (mut tag, mut rest) = (self.tag.trim_start(), line.trim_start());
+        while !tag.is_empty() {
+            let (in_tag, in_line) = (word(tag), word(rest));
+            if in_line.is_empty() || word_shape(in_tag, true) != word_shape(in_line, true) {
+                return line;
+            }
+            (tag, rest) = (&tag[in_tag.len()..], &rest[in_line.len()..]);
+            // The line's other blanks are the value's own. Some programs trim lines.
+            for blank in tag[..blanks(tag)].chars() {
+                rest = rest.strip_prefix(blank).unwrap_or(rest);
+            }
+            tag = &tag[blanks(tag)..];
+        }
+        rest
+    }
 }
 
 fn word(text: &str) -> &str {
     &text[..text.find(char::is_whitespace).unwrap_or(text.len())]
+}
+
+/// How many bytes at the beginning are blanks.
+fn blanks(text: &str) -> usize {
+    text.len() - text.trim_start().len()
 }
 
 /// A tag without what may differ from line to line: times, and numbers that stand alone, are zero,
@@ -189,6 +216,24 @@ mod tests {
         ] {
             let (this, first) = (Source::new(None, this), Source::new(None, first));
             assert!(this.continues(&first), "{this:?} {first:?}");
+        }
+    }
+
+    #[test]
+    fn what_stands_before_each_line_is_not_a_part_of_a_value() {
+        for (tag, line, expected) in [
+            ("", " two", " two"),
+            ("pod-1 ", "pod-1 two", "two"),
+            ("pod-1 ", "pod-1   two", "  two"),
+            ("pod-1 ", "pod-1", ""),
+            ("pod-1 ", "pod-2 two", "pod-2 two"),
+            ("pod-1 ", "two", "two"),
+            ("pod-1 app ", "pod-1 two", "pod-1 two"),
+            ("[10:12:14.001] web-1\t| ", "[10:12:14.002] web-1\t|  two", " two"),
+            ("  9\t", " 10\t two", " two"),
+            ("a.log:12:", "a.log:13: two", " two"),
+        ] {
+            assert_eq!(Source::new(None, tag).strip(line), expected, "{tag:?} {line:?}");
         }
     }
 
