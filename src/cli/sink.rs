@@ -10,6 +10,7 @@ use super::args::{Destination, ImportArgs};
 use super::batch::Waiting;
 use super::collector::Collector;
 use crate::config::TracingConfig;
+use crate::config::endpoint::{CollectorAddress, TcpAddress};
 use crate::config::env::EnvSettings;
 use crate::config::settings::Settings;
 use crate::export::StdoutExporter;
@@ -58,7 +59,7 @@ impl Sink {
                 let exporter = worker::build_in(&runtime, || OtlpExporter::new(&settings));
                 let exporter =
                     exporter.map_err(|problem| format!("cannot send spans: {problem}"))?;
-                Exporter::Otlp(Box::new(Collector::new(exporter, args.retries)))
+                Exporter::Otlp(Box::new(Collector::new(exporter, address(&settings), args.retries)))
             }
             Destination::Json | Destination::Tree => {
                 let writer = Watched { error: Arc::clone(&write_error) };
@@ -144,6 +145,16 @@ fn settings(args: &ImportArgs) -> Result<Settings, String> {
         let endpoint = args.endpoint.as_deref().unwrap_or_default();
         format!("--endpoint {endpoint}: {error}")
     })
+}
+
+/// The collector's address as `--endpoint` takes it.
+fn address(settings: &Settings) -> String {
+    match &settings.endpoint {
+        None => TcpAddress::localhost().url(settings.protocol),
+        Some(CollectorAddress::Tcp(address)) => address.url(settings.protocol),
+        Some(CollectorAddress::Unix(path)) => format!("unix:{}", path.display()),
+        Some(CollectorAddress::UnixAbstract(name)) => format!("unix-abstract:{name}"),
+    }
 }
 
 impl ExporterSink {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::command::{Ran, import, import_from, log, run_with_input, without_place};
+use crate::command::{Ran, import, import_from, log, run_with_input, spanbridge, without_place};
 
 fn reported(ran: &Ran) -> Vec<u64> {
     let lines = ran.stderr.lines().filter_map(|line| {
@@ -172,6 +172,29 @@ fn an_encoding_that_is_not_read_is_told_of() {
     let ran = import_from(&["-t", "tree", "-"], b"\xff\xfe\0\0T\0\0\0r\0\0\0");
     assert_eq!(ran.code, 1, "{}", ran.stderr);
     assert!(ran.stderr.contains("-: cannot be read: it is in UTF-32"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_is_packed_in_a_way_that_is_not_read_is_told_of() {
+    let ran = import_from(&["-t", "tree", "-"], b"\x28\xb5\x2f\xfd and so on");
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("-: cannot be read: it is packed by zstd"), "{}", ran.stderr);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn standard_output_that_is_full_is_named_as_such() {
+    for to in ["tree", "json"] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = spanbridge();
+        command.args(["-t", to, &log("upstream-exact.log")]).stdout(full);
+        let output = command.output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains("spanbridge: standard output: No space left"), "{stderr}");
+        // What was read until then counts.
+        assert!(!stderr.contains("; 0 B read"), "{stderr}");
+    }
 }
 
 #[test]
