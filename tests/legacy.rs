@@ -156,6 +156,22 @@ Create error(invalid digit found in string)
 }
 
 #[test]
+fn exactness_is_of_the_text_alone() {
+    let out = Out::default();
+    let (memory, layer) = InMemory::new();
+    let subscriber = tracing_subscriber::registry().with(layer);
+    tracing::subscriber::with_default(subscriber, || {
+        let log = out.builder().with_upstream_exact(true).build();
+        let trace = Trace::new_in(&log, "Create", fields![]);
+        trace.record_error(&io::Error::other("full"), fields![]);
+        trace.log();
+    });
+    assert!(!out.text().contains("full") && out.text().contains("\"Create\""), "{}", out.text());
+    let tree = memory.tree();
+    assert!(tree.starts_with("Create error(full)\n  * exception {"), "{tree}");
+}
+
+#[test]
 fn bridge_feeds_span_and_text() {
     let out = Out::default();
     let (memory, layer) = InMemory::new();
@@ -308,6 +324,17 @@ fn fields_are_formatted_only_if_printed() {
     assert_eq!(trace(LONG), 0);
     assert_eq!(trace(NO_TIME), 2);
     assert!(out.text().contains("\"List\" a:shown ("), "{}", out.text());
+
+    // What is given with an error, too; the error itself is borrowed, and is there at most once.
+    counted.0.store(0, Ordering::Relaxed);
+    for (threshold, expected) in [(LONG, 1), (NO_TIME, 3)] {
+        let trace = Trace::new_in(&out.log(), "Get", fields![]);
+        trace.record_error(&counted, fields!["c" => %counted.clone(), "n" => None::<u8>]);
+        trace.log_if_long(threshold);
+        assert_eq!(counted.0.load(Ordering::Relaxed), expected);
+    }
+    let text = out.text();
+    assert!(text.contains("---\"exception\" c:shown,n:<nil>,exception.type:"), "{text}");
 
     // 1. A caller has not sampled its request, so that no span of it will be.
     // 2. Not even what such spans are made with is formatted, nor the errors on them.
@@ -784,6 +811,14 @@ fn nobody_waits_for_a_slow_writer() {
 
 #[test]
 fn what_a_trace_keeps_is_bounded() {
+    #[derive(Debug)]
+    struct Unprintable;
+    impl fmt::Display for Unprintable {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            panic!("nobody wants it")
+        }
+    }
+    impl std::error::Error for Unprintable {}
     let out = Out::default();
     let trace = Trace::new_in(&out.log(), "root", fields![]);
     for _ in 0..10_003 {
@@ -792,10 +827,12 @@ fn what_a_trace_keeps_is_bounded() {
     let nested = trace.nest("nested", fields![]);
     nested.step("below", fields![]);
     nested.log();
+    // An error is left out, too, and not even formatted.
+    trace.record_error(&Unprintable, fields![]);
     trace.log();
     let text = out.text();
     assert_eq!(text.matches("---\"step\"").count(), 10_000);
-    assert!(text.contains("---\"5 more left out: a trace keeps 10000\" "), "{}", out.text());
+    assert!(text.contains("---\"6 more left out: a trace keeps 10000\" "), "{}", out.text());
     assert!(!text.contains("nested"), "it was left out");
 }
 

@@ -22,6 +22,8 @@ const MAX_IMPLAUSIBLE: u32 = 2;
 /// A collector, and what became of what it was sent.
 pub(super) struct Collector {
     exporter: OtlpExporter,
+    /// Where it is, for people.
+    address: String,
     retries: u32,
     /// How many spans it has answered for.
     answered: usize,
@@ -50,9 +52,10 @@ enum Verdict {
 }
 
 impl Collector {
-    pub(super) fn new(exporter: OtlpExporter, retries: u32) -> Self {
+    pub(super) fn new(exporter: OtlpExporter, address: String, retries: u32) -> Self {
         Self {
             exporter,
+            address,
             retries,
             answered: 0,
             rejected: Rejected::default(),
@@ -204,12 +207,16 @@ impl Collector {
         let spans = left.len() + waiting;
         let before = self.answered - self.rejected.spans;
         let place = batch.place(left.start);
+        let address = &self.address;
         let advice = match failure.cause {
-            Cause::Access => {
-                ". Any other request would be answered like this: see to the address (--endpoint, \
-                 --protocol) and the credentials (OTEL_EXPORTER_OTLP_HEADERS)"
-            }
-            Cause::Other | Cause::Size => "",
+            Cause::Access => format!(
+                ". Any other request would be answered like this: see to the address ({address}, \
+                 by --endpoint and --protocol) and the credentials (OTEL_EXPORTER_OTLP_HEADERS)"
+            ),
+            Cause::Other | Cause::Size if before == 0 => format!(
+                ". They were for {address}: see --endpoint, or --to tree, which needs no collector"
+            ),
+            Cause::Other | Cause::Size => String::new(),
         };
         io::Error::other(format!(
             "{spans} spans could not be delivered, after {before} that were: {failure} (from \

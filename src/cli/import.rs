@@ -7,7 +7,7 @@ use std::path::Path;
 use opentelemetry_sdk::trace::SpanData;
 
 use super::Exit;
-use super::args::ImportArgs;
+use super::args::{Destination, ImportArgs};
 use super::progress::Progress;
 use super::report;
 use super::sink::Sink;
@@ -49,7 +49,11 @@ pub(super) fn run(args: &ImportArgs) -> Exit {
             return Exit::Done;
         }
         Err(error) => {
-            progress.line(&format!("spanbridge: {error}; the import has stopped"));
+            let what = match args.to {
+                Destination::Otlp => "",
+                Destination::Json | Destination::Tree => "standard output: ",
+            };
+            progress.line(&format!("spanbridge: {what}{error}; the import has stopped"));
             return Exit::Failed;
         }
     }

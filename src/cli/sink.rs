@@ -7,9 +7,10 @@ use opentelemetry::Context;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
 use super::args::{Destination, ImportArgs};
-use super::batch::Batch;
+use super::batch::Waiting;
 use super::collector::Collector;
 use crate::config::TracingConfig;
+use crate::config::endpoint::{CollectorAddress, TcpAddress};
 use crate::config::env::EnvSettings;
 use crate::config::settings::Settings;
 use crate::export::StdoutExporter;
@@ -35,7 +36,7 @@ enum Exporter {
 pub(super) struct ExporterSink {
     runtime: OwnRuntime,
     exporter: Exporter,
-    batch: Batch,
+    waiting: Waiting,
     /// Whether nothing is kept back for a larger batch.
     is_immediate: bool,
     /// Why writing to standard output failed, which the exporter only tells as text.
@@ -58,7 +59,7 @@ impl Sink {
                 let exporter = worker::build_in(&runtime, || OtlpExporter::new(&settings));
                 let exporter =
                     exporter.map_err(|problem| format!("cannot send spans: {problem}"))?;
-                Exporter::Otlp(Box::new(Collector::new(exporter, args.retries)))
+                Exporter::Otlp(Box::new(Collector::new(exporter, address(&settings), args.retries)))
             }
             Destination::Json | Destination::Tree => {
                 let writer = Watched { error: Arc::clone(&write_error) };
@@ -74,7 +75,7 @@ impl Sink {
         let sink = ExporterSink {
             runtime,
             exporter,
-            batch: Batch::default(),
+            waiting: Waiting::default(),
             // Who reads JSON lines may be waiting for them.
             is_immediate: args.to == Destination::Json,
             write_error,
@@ -146,17 +147,27 @@ fn settings(args: &ImportArgs) -> Result<Settings, String> {
     })
 }
 
+/// The collector's address as `--endpoint` takes it.
+fn address(settings: &Settings) -> String {
+    match &settings.endpoint {
+        None => TcpAddress::localhost().url(settings.protocol),
+        Some(CollectorAddress::Tcp(address)) => address.url(settings.protocol),
+        Some(CollectorAddress::Unix(path)) => format!("unix:{}", path.display()),
+        Some(CollectorAddress::UnixAbstract(name)) => format!("unix-abstract:{name}"),
+    }
+}
+
 impl ExporterSink {
     fn take(&mut self, spans: Vec<SpanData>) -> io::Result<()> {
-        self.batch.add(spans);
-        while self.batch.spans().len() >= BATCH {
+        self.waiting.add(spans);
+        while self.waiting.len() >= BATCH {
             self.deliver(BATCH)?;
         }
         if self.is_immediate { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self.batch.spans().len() {
+        match self.waiting.len() {
             0 => Ok(()),
             rest => self.deliver(rest),
         }
@@ -164,14 +175,14 @@ impl ExporterSink {
 
     /// Delivers the first spans.
     fn deliver(&mut self, count: usize) -> io::Result<()> {
-        let batch = self.batch.take(count);
+        let batch = self.waiting.take(count);
         match &mut self.exporter {
             Exporter::Otlp(collector) => {
-                collector.deliver(&self.runtime, &batch, self.batch.spans().len())
+                collector.deliver(&self.runtime, &batch, self.waiting.len())
             }
             Exporter::Stdout(exporter) => {
                 let _suppressed = Context::enter_telemetry_suppressed_scope();
-                let written = self.runtime.block_on(exporter.export(batch.spans().to_vec()));
+                let written = self.runtime.block_on(exporter.export(batch.into_spans()));
                 let error = self.write_error.lock().unwrap_or_else(PoisonError::into_inner).take();
                 match (error, written) {
                     (Some(error), _) => Err(error),

@@ -112,6 +112,11 @@ impl Assembler {
         self.keep_within_limits();
     }
 
+    /// How much is done and not yet taken.
+    pub(super) fn found(&self) -> usize {
+        self.done.len() + self.problems.len()
+    }
+
     /// A line of a block cannot be used: what is wrong with it is told elsewhere.
     pub(super) fn damage(&mut self, number: Option<u32>, place: &Place, source: &Source) {
         let key = self.find(number, source, place);
@@ -332,5 +337,65 @@ pub(super) fn excerpt(text: &str) -> String {
     match text.char_indices().nth(LEN) {
         None => format!("{text:?}"),
         Some((end, _)) => format!("{:?}...", &text[..end]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::import::line;
+
+    const MIB: usize = 1 << 20;
+
+    fn found(number: u32, text: &str, bytes: usize) -> Found {
+        Found {
+            number: Some(number),
+            place: Place { file: "log".into(), line: number.into() },
+            source: Source::new(None, ""),
+            line: line::parse(text).expect("it is a line of a block"),
+            logged_at: None,
+            header: None,
+            bytes,
+        }
+    }
+
+    #[test]
+    fn unfinished_blocks_are_kept_to_a_limit_all_together() {
+        // 1. Each of 63 blocks has a line of half a MiB, and another of as much.
+        // 2. One more line makes it more than 64 MiB: the oldest is taken as it is.
+        // 3. The lines of the others, and their ends, find them still there.
+        let first = "\"x\" (10-Mar-2025 11:12:14.000) (total time: 5ms):";
+        let step = "---\"step\" 5ms (11:12:14.005)";
+        let mut assembler = Assembler::new(1_024);
+        for number in 1..=63 {
+            assembler.add(found(number, first, MIB / 2));
+            assembler.add(found(number, step, MIB / 2));
+        }
+        assert_eq!((assembler.open.len(), assembler.found()), (63, 0));
+        assembler.add(found(64, first, MIB));
+        assert_eq!((assembler.open.len(), assembler.done.len()), (63, 1));
+        assert!(assembler.done[0].is_incomplete);
+        assert_eq!(assembler.done[0].number, Some(1));
+        let expected = "log:1: unfinished blocks take more than 64 MiB: this one is not waited for \
+                        any longer";
+        assert_eq!(assembler.problems[0].to_string(), expected);
+        assert_eq!(assembler.problems[0].kind(), ProblemKind::Limit);
+        for number in 2..=64 {
+            assembler.add(found(number, "[5ms] [5ms] END", 0));
+        }
+        assert_eq!((assembler.done.len(), assembler.problems.len()), (64, 1));
+        assert_eq!((assembler.open.len(), assembler.bytes), (0, 0));
+    }
+
+    #[test]
+    fn what_is_kept_of_a_line_is_counted_however_short_it_was() {
+        let mut assembler = Assembler::new(1_024);
+        assembler.add(found(1, "\"x\" (10-Mar-2025 11:12:14.000) (total time: 5ms):", 60));
+        for _ in 0..1_000 {
+            assembler.add(found(1, "---\"\" 5ms (11:12:14.005)", 0));
+        }
+        assert_eq!(assembler.bytes, 60 + 1_001 * size_of::<Item>());
+        assembler.finish();
+        assert_eq!(assembler.bytes, 0);
     }
 }

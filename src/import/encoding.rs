@@ -13,11 +13,22 @@ use flate2::bufread::MultiGzDecoder;
 pub(super) fn utf8<'a>(input: &'a mut dyn Read) -> io::Result<Box<dyn Read + 'a>> {
     let (start, input) = peek(input)?;
     if start.starts_with(&[0x1f, 0x8b]) {
-        decoded(MultiGzDecoder::new(BufReader::with_capacity(64 << 10, input)))
-    } else {
-        decoded(input)
+        return decoded(MultiGzDecoder::new(BufReader::with_capacity(64 << 10, input)));
     }
+    if let Some((_, advice)) = UNREAD.iter().find(|(magic, _)| start.starts_with(magic)) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, *advice));
+    }
+    decoded(input)
 }
+
+/// What files begin with that would be read as logs without a block in them, and what to do.
+const UNREAD: [(&[u8], &str); 5] = [
+    (b"\x28\xb5\x2f\xfd", "it is packed by zstd: give what `zstd -dc` prints, as standard input"),
+    (b"\xfd7zXZ\0", "it is packed by xz: give what `xz -dc` prints, as standard input"),
+    (b"BZh", "it is packed by bzip2: give what `bzip2 -dc` prints, as standard input"),
+    (b"PK\x03\x04", "it is a zip archive: give the files in it"),
+    (b"LPKSHHRH", "it is a journal: give what `journalctl -o json --all --file` prints of it"),
+];
 
 /// How many bytes tell what follows.
 const PEEKED: usize = 8;
@@ -196,6 +207,17 @@ mod tests {
 
         let halves = [0xff, 0xfe, b'a', 0, 0x3d, 0xd8, b'b', 0, 0x00, 0xde, 0x3d, 0xd8, b'c'];
         assert_eq!(read(&halves).unwrap(), "a\u{fffd}b\u{fffd}\u{fffd}\u{fffd}");
+    }
+
+    #[test]
+    fn what_would_be_read_as_a_log_without_blocks_is_not() {
+        for (magic, advice) in UNREAD {
+            let error = read(&[magic, b"rest"].concat()).unwrap_err();
+            assert_eq!(error.to_string(), advice);
+            // Too short to be one.
+            let short = String::from_utf8_lossy(&magic[..2]).into_owned();
+            assert_eq!(read(short.as_bytes()).unwrap(), short);
+        }
     }
 
     #[test]

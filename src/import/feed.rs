@@ -13,7 +13,7 @@ use super::scan::Handler;
 use super::source::{Source, Stream};
 use super::text::Nanos;
 use super::time::HeaderTime;
-use super::unwrap::{self, Record};
+use super::unwrap::{self, Flaw, Other, Record};
 
 /// One file.
 pub(super) struct Feed<'a> {
@@ -59,6 +59,8 @@ const MAX_STREAMS: usize = 256;
 const MAX_WAIT: u32 = 10_000;
 /// A value with more line breaks than this is taken for a damaged line.
 const MAX_BREAKS: usize = 64;
+/// What is found in one record is handed on when it is as much as this.
+const MAX_FOUND: usize = 256;
 
 impl<'a> Feed<'a> {
     pub(super) fn new(
@@ -71,18 +73,18 @@ impl<'a> Feed<'a> {
 
     /// The file is at its end; other files may continue its blocks.
     pub(super) fn finish(mut self) -> io::Result<()> {
-        self.stop_waiting();
+        self.stop_waiting()?;
         (self.drain)(self.assembler)
     }
 
-    fn stop_waiting(&mut self) {
+    fn stop_waiting(&mut self) -> io::Result<()> {
         for (stream, part) in std::mem::take(&mut self.parts) {
             self.report(
                 ProblemKind::Truncated,
                 &part.place,
                 "the line's last part is missing".to_owned(),
             );
-            self.lines(&part.place, stream, &part.text, part.at);
+            self.lines(&part.place, stream, &part.text, part.at)?;
         }
         let streams: Vec<_> = self.open.keys().copied().collect();
         for stream in streams {
@@ -90,6 +92,7 @@ impl<'a> Feed<'a> {
         }
         self.assembler.end_all_bare();
         self.waited = 0;
+        Ok(())
     }
 
     /// How many bytes are kept of lines that are not whole yet.
@@ -102,23 +105,21 @@ impl<'a> Feed<'a> {
         self.assembler.problems.push(Problem::new(kind, place, message));
     }
 
-    fn record(&mut self, place: Place, mut record: Record<'_>) {
+    fn record(&mut self, place: Place, mut record: Record<'_>) -> io::Result<()> {
         let stream = record.stream;
-        self.others(&place, stream, record.at, std::mem::take(&mut record.others));
+        self.others(&place, stream, record.at, std::mem::take(&mut record.others))?;
         let is_part = record.is_partial || self.parts.contains_key(&stream);
-        if record.is_broken && !is_part && marker::is_likely(&record.text) {
-            self.report(ProblemKind::Damaged, &place, not_json(&record.text));
-            return;
+        if !is_part && self.tells_flaw(record.flaw, &place, &record.text) {
+            return Ok(());
         }
         if !is_part {
-            self.lines(&place, stream, &record.text, record.at);
-            return;
+            return self.lines(&place, stream, &record.text, record.at);
         }
         if self.parts.len() >= MAX_STREAMS && !self.parts.contains_key(&stream) {
             let message =
                 format!("more than {MAX_STREAMS} streams are within a line: this part is left out");
             self.report(ProblemKind::Limit, &place, message);
-            return;
+            return Ok(());
         }
         let is_too_much = self.waiting() + record.text.len() > MAX_WAITING;
         let part = self.parts.entry(stream).or_insert_with(|| Part {
@@ -129,9 +130,9 @@ impl<'a> Feed<'a> {
         part.text.push_str(&record.text);
         let is_too_long = part.text.len() > MAX_PARTS;
         if record.is_partial && !is_too_long && !is_too_much {
-            return;
+            return Ok(());
         }
-        let Some(part) = self.parts.remove(&stream) else { return };
+        let Some(part) = self.parts.remove(&stream) else { return Ok(()) };
         if is_too_long {
             let message = format!("the parts of this line are longer than {} MiB", MAX_PARTS >> 20);
             self.report(ProblemKind::Limit, &part.place, message);
@@ -141,12 +142,22 @@ impl<'a> Feed<'a> {
         // What was put together may be JSON in its turn.
         let mut whole = unwrap::unwrap(&part.text);
         let at = whole.at.or(part.at);
-        self.others(&part.place, stream, at, std::mem::take(&mut whole.others));
-        if whole.is_broken && marker::is_likely(&whole.text) {
-            self.report(ProblemKind::Damaged, &part.place, not_json(&whole.text));
-            return;
+        self.others(&part.place, stream, at, std::mem::take(&mut whole.others))?;
+        if self.tells_flaw(whole.flaw, &part.place, &whole.text) {
+            return Ok(());
         }
-        self.lines(&part.place, stream, &whole.text, at);
+        self.lines(&part.place, stream, &whole.text, at)
+    }
+
+    /// Tells why the text cannot be read if anything is lost by that.
+    fn tells_flaw(&mut self, flaw: Option<Flaw>, place: &Place, text: &str) -> bool {
+        let (kind, what) = match flaw {
+            Some(Flaw::Broken) if marker::is_likely(text) => (ProblemKind::Damaged, "is not valid"),
+            Some(Flaw::TooMuch) => (ProblemKind::Limit, "has too many values to be read"),
+            Some(Flaw::Broken) | None => return false,
+        };
+        self.report(kind, place, format!("this JSON {what}: {}", excerpt(text)));
+        true
     }
 
     /// What a record has under other keys than the usual one, as if others had written it.
@@ -155,19 +166,29 @@ impl<'a> Feed<'a> {
         place: &Place,
         stream: Stream,
         at: Option<Nanos>,
-        others: Vec<(String, String)>,
-    ) {
-        for (key, text) in others {
+        others: Vec<Other>,
+    ) -> io::Result<()> {
+        for Other { key, text } in others {
             let inner = unwrap::unwrap(&text);
-            let (stream, at) = (under_key(stream, &key), inner.at.or(at));
-            self.record(place.clone(), Record { stream, at, ..inner });
+            let (stream, at) = (under_key(stream, key), inner.at.or(at));
+            self.record(place.clone(), Record { stream, at, ..inner })?;
+            self.hand_on()?;
         }
+        Ok(())
     }
 
     /// The lines of one record.
-    fn lines(&mut self, place: &Place, stream: Stream, text: &str, at: Option<Nanos>) {
+    fn lines(
+        &mut self,
+        place: &Place,
+        stream: Stream,
+        text: &str,
+        at: Option<Nanos>,
+    ) -> io::Result<()> {
         let unquoted = marker::unquote(text);
         for line in unquoted.as_deref().unwrap_or(text).split('\n') {
+            // Whichever wrapping has left it there.
+            let line = line.strip_suffix('\r').unwrap_or(line);
             if let Some(marked) = marker::find(line) {
                 self.marked(place, stream, marked, at);
             } else if let Some((kind, message)) = marker::unusable(line) {
@@ -175,7 +196,17 @@ impl<'a> Feed<'a> {
             } else {
                 self.unmarked(place, stream, line);
             }
+            self.hand_on()?;
         }
+        Ok(())
+    }
+
+    /// Hands on what is found in the midst of a record, of whose lines there may be millions.
+    fn hand_on(&mut self) -> io::Result<()> {
+        if self.assembler.found() < MAX_FOUND {
+            return Ok(());
+        }
+        (self.drain)(self.assembler)
     }
 
     fn marked(&mut self, place: &Place, stream: Stream, marked: Marked<'_>, at: Option<Nanos>) {
@@ -218,7 +249,7 @@ impl<'a> Feed<'a> {
             }
             let Some(open) = self.open.get_mut(&stream) else { return };
             open.text.push('\n');
-            open.text.push_str(text);
+            open.text.push_str(open.source.strip(text));
             open.lines += 1;
             if let Some(line) = line::parse(&open.text) {
                 if let Some(open) = self.open.remove(&stream) {
@@ -281,11 +312,7 @@ fn not_understood(text: &str) -> String {
     format!("not understood: {}", excerpt(text))
 }
 
-fn not_json(text: &str) -> String {
-    format!("this JSON is not valid: {}", excerpt(text))
-}
-
-fn under_key(stream: Stream, key: &str) -> Stream {
+fn under_key(stream: Stream, key: u64) -> Stream {
     let mut hasher = DefaultHasher::new();
     (stream, key).hash(&mut hasher);
     Some(hasher.finish())
@@ -300,9 +327,9 @@ impl Handler for Feed<'_> {
         let line = String::from_utf8_lossy(line);
         let place = Place { file: Arc::clone(&self.file), line: number };
         self.waited += 1;
-        self.record(place, unwrap::unwrap(&line));
+        self.record(place, unwrap::unwrap(&line))?;
         if self.waited > MAX_WAIT {
-            self.stop_waiting();
+            self.stop_waiting()?;
         }
         (self.drain)(self.assembler)
     }
@@ -316,6 +343,10 @@ impl Handler for Feed<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
+    use serde_json::json;
+
     use super::*;
 
     const MIB: usize = 1 << 20;
@@ -337,6 +368,42 @@ mod tests {
         }
         feed.finish().unwrap();
         (problems, most)
+    }
+
+    #[test]
+    fn what_one_record_has_in_it_does_not_pile_up() {
+        // 1. One JSON record has very many lines, and in each is something wrong.
+        // 2. Another has many blocks, and a third has many texts that are no JSON.
+        let broken = "Trace[1\n".repeat(100_000);
+        let mut blocks = String::new();
+        for number in 0..10_000 {
+            let _ = write!(
+                blocks,
+                "Trace[{number}]: \"x\" (10-Mar-2025 11:12:14.000) (total time: 5ms):\n\
+                 Trace[{number}]: [5ms] [5ms] END\n"
+            );
+        }
+        let texts: Vec<_> = (0..10_000).map(|number| format!("{{Trace[{number}]: ")).collect();
+        for (text, expected) in [
+            (json!(broken), (100_000, 0)),
+            (json!(blocks), (0, 10_000)),
+            (json!(texts), (10_000, 0)),
+        ] {
+            let mut assembler = Assembler::new(16);
+            let (mut most, mut problems, mut blocks) = (0, 0, 0);
+            let mut drain = |assembler: &mut Assembler| {
+                most = most.max(assembler.found());
+                problems += assembler.problems.drain(..).count();
+                blocks += assembler.done.drain(..).count();
+                Ok(())
+            };
+            let mut feed = Feed::new("log".into(), &mut assembler, &mut drain);
+            let line = json!({ "msg": text }).to_string();
+            feed.line(1, line.as_bytes()).unwrap();
+            feed.finish().unwrap();
+            assert_eq!((problems, blocks), expected);
+            assert!(most <= MAX_FOUND + 1, "{most}");
+        }
     }
 
     fn limits(problems: &[Problem]) -> Vec<u64> {

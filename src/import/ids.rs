@@ -1,6 +1,8 @@
 //! Ids made from what a block says: the same block has the same ids, whenever and from whichever
 //! file it is imported, so that importing it again replaces spans and does not add any.
 
+use std::borrow::Cow;
+
 use opentelemetry::trace::{SpanId, TraceId};
 
 use super::block::Block;
@@ -27,7 +29,7 @@ impl Ids {
         hash.add(&block.number.map_or(u64::MAX, u64::from).to_be_bytes());
         if let Some(first) = &block.first {
             hash.add(first.name.as_bytes());
-            hash.add(first.fields.as_bytes());
+            hash.add(with_trimmed_lines(&first.fields).as_bytes());
             hash.add(first.start_text.as_bytes());
         }
         let trace_id = TraceId::from(hash.finish().max(1));
@@ -61,6 +63,15 @@ impl Ids {
         let hash = hash.finish();
         SpanId::from(((hash >> 64) as u64 ^ hash as u64).max(1))
     }
+}
+
+/// Fields as they are the same where a collector trims lines: values may have line breaks.
+fn with_trimmed_lines(fields: &str) -> Cow<'_, str> {
+    if !fields.contains('\n') {
+        return Cow::Borrowed(fields);
+    }
+    let lines: Vec<_> = fields.split('\n').map(str::trim).collect();
+    Cow::Owned(lines.join("\n"))
 }
 
 /// FNV-1a with 128 bits, and a last step that spreads each bit. Written out here because ids must

@@ -1,13 +1,15 @@
 //! Records of JSON loggers and collectors.
 
 use std::borrow::Cow;
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 
+use memchr::{memchr, memchr2};
 use serde_json::{Map, Value};
 
 use super::marker;
 use super::text::Nanos;
 use super::time;
-use super::unwrap::Layer;
+use super::unwrap::{Flaw, Layer, Other};
 
 /// Keys under which loggers and collectors put the text, in the order of preference.
 const TEXT_KEYS: [&str; 8] =
@@ -19,14 +21,25 @@ const SOURCE_KEYS: [&str; 5] =
 /// Texts of a record are compared with each other up to this many bytes.
 const MAX_COMPARED: usize = 64 << 20;
 
+/// The values of a record take no more memory than about this, but for what their texts are.
+const MAX_WEIGHT: usize = 32 << 20;
+/// What a value takes, and the tree that the keys of an object are in, in bytes.
+const VALUE: usize = 64;
+const KEYS: usize = 1024;
+
 /// Docker splits lines that are longer, and ends all parts but the last without a line break.
 const DOCKERS_PART: usize = 16 << 10;
 
 /// What a record says. Where the text of a block is in values besides the usual one, it is in
 /// [`Layer::others`], so that it does not matter what a logger calls it.
 pub(super) fn json(text: &str) -> Layer<'_> {
-    let broken = || Layer { is_broken: true, ..Layer::of(text, None, "") };
-    let Ok(Value::Object(object)) = serde_json::from_str::<Value>(text) else { return broken() };
+    let flawed = |flaw| Layer { flaw: Some(flaw), ..Layer::of(text, None, "") };
+    if is_too_much(text) {
+        return flawed(Flaw::TooMuch);
+    }
+    let Ok(Value::Object(object)) = serde_json::from_str::<Value>(text) else {
+        return flawed(Flaw::Broken);
+    };
     // Some collectors keep the record one level further down.
     let nested = object.values().filter_map(Value::as_object);
     let objects: Vec<_> = std::iter::once(&object).chain(nested).collect();
@@ -38,7 +51,7 @@ pub(super) fn json(text: &str) -> Layer<'_> {
     let mut others = Vec::new();
     let mut budget = MAX_COMPARED;
     for (key, value) in &object {
-        find_others(key, value, &message, &mut others, &mut budget);
+        find_others(hash(key), value, &message, &mut others, &mut budget);
     }
     let at = [inner, &object]
         .into_iter()
@@ -52,9 +65,47 @@ pub(super) fn json(text: &str) -> Layer<'_> {
         at,
         source: Cow::Owned(source.join(" ")),
         is_partial,
-        is_broken: false,
+        flaw: None,
         others,
     }
+}
+
+/// Whether a record has so many values that memory would not stay flat: an object of three
+/// characters takes some hundred times as much.
+fn is_too_much(text: &str) -> bool {
+    // Most records are so short that this need not be asked.
+    if text.len() / 8 * KEYS <= MAX_WEIGHT {
+        return false;
+    }
+    let (mut rest, mut weight) = (text.as_bytes(), 0);
+    loop {
+        let string = memchr(b'"', rest).unwrap_or(rest.len());
+        let values = rest[..string].iter().map(|byte| match byte {
+            b'{' => KEYS,
+            b',' | b'[' => VALUE,
+            _ => 0,
+        });
+        weight += values.sum::<usize>();
+        if weight > MAX_WEIGHT || string == rest.len() {
+            return weight > MAX_WEIGHT;
+        }
+        rest = after_string(&rest[string + 1..]);
+    }
+}
+
+/// What follows the quote that ends a string.
+fn after_string(mut text: &[u8]) -> &[u8] {
+    while let Some(at) = memchr2(b'"', b'\\', text) {
+        if text[at] == b'"' {
+            return &text[at + 1..];
+        }
+        text = text.get(at + 2..).unwrap_or_default();
+    }
+    &[]
+}
+
+fn hash(key: &str) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(key)
 }
 
 /// Whether the next record of the stream goes on with the line.
@@ -91,13 +142,13 @@ fn message(object: &Map<String, Value>, is_wanted: fn(&str) -> bool) -> Option<S
     })
 }
 
-/// Texts in which a block may be, with their keys, unless they say what was found before. What is
+/// Texts in which a block may be, with hashes of their keys, unless they say what was found before. What is
 /// compared for that comes off the `budget`; without any left all are taken for new.
 fn find_others(
-    key: &str,
+    key: u64,
     value: &Value,
     message: &str,
-    others: &mut Vec<(String, String)>,
+    others: &mut Vec<Other>,
     budget: &mut usize,
 ) {
     match value {
@@ -108,16 +159,19 @@ fn find_others(
                 *budget = budget.saturating_sub(known.len() + 1);
                 *budget == 0 || known.contains(at)
             };
-            let is_copy = is_known(message) || others.iter().any(|(_, other)| is_known(other));
+            let is_copy = is_known(message) || others.iter().any(|other| is_known(&other.text));
             if !is_copy || *budget == 0 {
-                others.push((key.to_owned(), text.clone()));
+                others.push(Other { key, text: text.clone() });
             }
         }
         Value::Array(values) => {
             values.iter().for_each(|value| find_others(key, value, message, others, budget));
         }
         Value::Object(object) => {
-            object.iter().for_each(|(key, value)| find_others(key, value, message, others, budget));
+            let mut find = |key: &String, value| {
+                find_others(hash(key), value, message, others, budget);
+            };
+            object.iter().for_each(|(key, value)| find(key, value));
         }
         Value::Bool(_) | Value::Null | Value::Number(_) => {}
     }
@@ -150,7 +204,7 @@ mod tests {
     fn texts(record: &str) -> Vec<String> {
         let layer = json(record);
         let first = (!layer.text.is_empty()).then(|| layer.text.clone().into_owned());
-        first.into_iter().chain(layer.others.into_iter().map(|(_, text)| text)).collect()
+        first.into_iter().chain(layer.others.into_iter().map(|other| other.text)).collect()
     }
 
     #[test]
@@ -182,6 +236,39 @@ mod tests {
         let values: Vec<_> = (0..200_000).map(|n| format!("\"Trace[{n}]: x\"")).collect();
         let found = texts(&format!("{{\"a\":[{}]}}", values.join(",")));
         assert_eq!(found.len(), values.len());
+    }
+
+    #[test]
+    fn many_values_under_a_long_key_do_not_repeat_it() {
+        // In full it would be 100 GB.
+        let key = "k".repeat(1 << 20);
+        let values = vec!["\"Trace[1]: x\"".to_owned(); 100_000].join(",");
+        let text = format!("{{\"{key}\":[{values}]}}");
+        assert_eq!(json(&text).others.len(), 1);
+        let values: Vec<_> = (0..100_000).map(|n| format!("\"Trace[{n}]: x\"")).collect();
+        assert_eq!(json(&format!("{{\"{key}\":[{}]}}", values.join(","))).others.len(), 100_000);
+    }
+
+    #[test]
+    fn a_record_of_very_many_values_is_not_read() {
+        for (value, count) in
+            [("{}", 100_000), ("[]", 300_000), ("0", 600_000), ("{\"a\":0}", 40_000)]
+        {
+            let values = vec![value; count].join(",");
+            let flaw = |text: &str| json(text).flaw;
+            assert_eq!(flaw(&format!("{{\"a\":[{values}]}}")), Some(Flaw::TooMuch), "{value}");
+            let values = vec![value; 1_000].join(",");
+            let long = "x".repeat(1 << 20);
+            assert_eq!(flaw(&format!("{{\"a\":[{values}],\"b\":\"{long}\"}}")), None, "{value}");
+        }
+        // What is in a text is none: here its quotes and backslashes are escaped.
+        let text = serde_json::json!({ "msg": "{\\\",[".repeat(300_000) }).to_string();
+        assert_eq!(json(&text).flaw, None);
+        // Nor is anything left of one that does not end.
+        assert_eq!(
+            json(&format!("{{\"msg\":\"{}", "{\\".repeat(1 << 20))).flaw,
+            Some(Flaw::Broken)
+        );
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub(super) fn unusable(line: &str) -> Option<(ProblemKind, String)> {
     line.match_indices(WORD).find_map(|(at, word)| {
         let rest = &line[at + word.len()..];
         let begins_message = at == 0 || line[..at].ends_with("] ");
-        let is_cut = match rest.strip_prefix('[') {
+        let (is_cut, after) = match rest.strip_prefix('[') {
             Some(rest) => {
                 let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
                 let after = &rest[digits..];
@@ -77,16 +77,45 @@ pub(super) fn unusable(line: &str) -> Option<(ProblemKind, String)> {
                     let message = format!("{number} is not the number of a trace: too large");
                     return Some((ProblemKind::Damaged, message));
                 }
-                (after.is_empty() && (digits > 0 || begins_message)) || (after == "]" && digits > 0)
+                let after = after.strip_prefix(']').filter(|_| digits > 0).unwrap_or(after);
+                ((digits > 0 || begins_message) && is_lost(after), after)
             }
             None => {
-                let after = rest.strip_prefix(' ').and_then(text::quoted);
-                after.is_some_and(|(_, after)| after.len() > 1 && " (started ".starts_with(after))
+                let (_, after) = rest.strip_prefix(' ').and_then(text::quoted)?;
+                (after.len() > 1 && " (started ".starts_with(after), "")
             }
         };
-        let message = || format!("the line is cut off after {}", excerpt(&line[at..]));
-        is_cut.then(|| (ProblemKind::Truncated, message()))
+        is_cut.then(|| {
+            let read = line.len() - after.len();
+            let what = excerpt(&line[at..read]);
+            match after.trim_matches(is_damage) {
+                "" => (ProblemKind::Truncated, format!("the line is cut off after {what}")),
+                _ => (ProblemKind::Damaged, format!("the line is damaged after {what}")),
+            }
+        })
     })
+}
+
+/// Whether what follows the beginning of a marker is not what was written: nothing, what no text
+/// has in it, or the beginning of another line.
+fn is_lost(after: &str) -> bool {
+    after.is_empty()
+        || after.starts_with(is_damage)
+        || after.starts_with("Trace[")
+        || begins_with_header(after)
+}
+
+/// Whether this is no character of a text, such as the zeros that a crash leaves in a file.
+fn is_damage(c: char) -> bool {
+    (c.is_control() && !c.is_whitespace()) || c == char::REPLACEMENT_CHARACTER
+}
+
+/// Whether the text begins with klog's header.
+fn begins_with_header(text: &str) -> bool {
+    const LEN: usize = "I0322 23:02:24.357225".len();
+    let header = text.get(..LEN).and_then(|start| start.strip_prefix(['I', 'W', 'E', 'F']));
+    let time = header.and_then(|header| header.split_once(' '));
+    time.is_some_and(|(date, time)| HeaderTime::parse(date, time).is_some())
 }
 
 /// Splits klog's header, `I0322 23:02:24.357225    4562 trace.go:205] `, off the end.
@@ -95,9 +124,11 @@ fn split_header(prefix: &str) -> (&str, Option<HeaderTime>) {
     let mut words = inside.rsplit(' ').filter(|word| !word.is_empty());
     let (Some(_place), Some(_pid)) = (words.next(), words.next()) else { return (prefix, None) };
     let (Some(time), Some(date)) = (words.next(), words.next()) else { return (prefix, None) };
+    // What searches in files print ends in a colon: `a.log:123:`.
+    let date = date.rsplit(':').next().unwrap_or(date);
     let parsed =
         date.strip_prefix(['I', 'W', 'E', 'F']).and_then(|date| HeaderTime::parse(date, time));
-    match (parsed, prefix.find(date)) {
+    match (parsed, prefix.rfind(date)) {
         (Some(header), Some(at)) => (&prefix[..at], Some(header)),
         _ => (prefix, None),
     }
@@ -133,6 +164,9 @@ mod tests {
             (found.number, found.text, found.tag),
             (None, "\"List\" (started x):", "Tracer ")
         );
+        let found =
+            find("a.log:7:I0322 23:02:24.357225    4562 trace.go:205] Trace[13]: x").unwrap();
+        assert_eq!((found.tag, found.header.is_some()), ("a.log:7:", true));
         for line in
             ["Traceback", "Trace[x]: y", "Trace[1] y", "Trace \"x\" y", "Trace[99999999999]: x"]
         {
@@ -149,6 +183,17 @@ mod tests {
             ("Trace[13] ", Some(ProblemKind::Truncated)),
             ("Trace \"List\" (star", Some(ProblemKind::Truncated)),
             ("Trace[99999999999]: x", Some(ProblemKind::Damaged)),
+            ("Trace[12\0\0\0", Some(ProblemKind::Truncated)),
+            ("Trace[12]\0", Some(ProblemKind::Truncated)),
+            ("I0322 23:02:24.357225    4562 trace.go:205] Trace[\0", Some(ProblemKind::Truncated)),
+            ("pod-a Trace[12\u{fffd}3]: x", Some(ProblemKind::Damaged)),
+            ("Trace[12\u{1}]: \"x\"", Some(ProblemKind::Damaged)),
+            ("Trace[12]\0 \"x\"", Some(ProblemKind::Damaged)),
+            ("Trace[12Trace[", Some(ProblemKind::Damaged)),
+            ("Trace[12I0322 23:02:24.357225    4562 a.go:205] x", Some(ProblemKind::Damaged)),
+            ("Trace[1I]", None),
+            ("Trace[1\t]", None),
+            ("see Trace[\0", None),
             ("see Trace[", None),
             ("Trace[]", None),
             ("Trace[i]", None),

@@ -166,20 +166,27 @@ impl Importer {
         let mut drain = |assembler: &mut Assembler| output.drain(assembler, receiver);
         let mut feed = Feed::new(Arc::clone(&file), assembler, &mut drain);
         let scanned = scan::scan(input, &mut feed);
-        feed.finish()?;
+        let finished = match &scanned {
+            Err(Stopped::Handler { .. }) => Ok(()),
+            Ok(_) | Err(Stopped::Read { .. }) => feed.finish(),
+        };
         match scanned {
             Ok(bytes) => output.summary.bytes += bytes,
-            Err(Stopped::Handler(error)) => return Err(error),
+            Err(Stopped::Handler { bytes, error }) => {
+                output.summary.bytes += bytes;
+                return Err(error);
+            }
             Err(Stopped::Read { line, bytes, error }) => {
                 output.summary.bytes += bytes;
                 let message = match line {
                     0 | 1 => format!("cannot be read: {error}"),
                     _ => format!("cannot be read any further: {error}"),
                 };
-                self.unreadable(&Place { file, line }, message, receiver)?;
+                finished?;
+                return self.unreadable(&Place { file, line }, message, receiver);
             }
         }
-        Ok(())
+        finished
     }
 
     /// Takes what is unfinished as it is. Nothing more may be read; the summary is complete.

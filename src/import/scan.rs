@@ -30,13 +30,13 @@ pub(super) trait Handler {
     fn too_long(&mut self, number: u64) -> io::Result<()>;
 }
 
-/// Why reading came to an end before the file did.
+/// Why reading came to an end before the file did, and how many bytes of text it went.
 #[derive(Debug)]
 pub(super) enum Stopped {
-    /// What is read cannot be; `line` and `bytes` of text are how far it went.
+    /// What is read cannot be, from this line on.
     Read { line: u64, bytes: u64, error: io::Error },
     /// The handler failed.
-    Handler(io::Error),
+    Handler { bytes: u64, error: io::Error },
 }
 
 /// Reads all of `input`, unpacked and as UTF-8. Returns how many bytes of text that was.
@@ -66,7 +66,8 @@ impl Scanner<'_> {
                     buffer.resize(len * 2, 0);
                 } else {
                     if !is_skipping {
-                        self.handler.too_long(self.line).map_err(Stopped::Handler)?;
+                        let failed = |error| Stopped::Handler { bytes, error };
+                        self.handler.too_long(self.line).map_err(failed)?;
                     }
                     is_skipping = true;
                     len = 0;
@@ -102,7 +103,8 @@ impl Scanner<'_> {
             } else {
                 memrchr(b'\n', &buffer[new..len]).map_or(0, |end| new + end + 1)
             };
-            self.search(&buffer[..whole]).map_err(Stopped::Handler)?;
+            let failed = |error| Stopped::Handler { bytes, error };
+            self.search(&buffer[..whole]).map_err(failed)?;
             if read == 0 {
                 return Ok(bytes);
             }

@@ -19,10 +19,27 @@ pub(super) struct Record<'a> {
     pub(super) stream: Stream,
     /// The runtime has split a long line; the next record of the stream continues it.
     pub(super) is_partial: bool,
+    /// Why what is in it cannot be told.
+    pub(super) flaw: Option<Flaw>,
+    /// More texts in which a block may be.
+    pub(super) others: Vec<Other>,
+}
+
+/// Why a wrapping cannot be taken off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flaw {
     /// It looks like JSON and is not.
-    pub(super) is_broken: bool,
-    /// More texts in which a block may be, each with its key.
-    pub(super) others: Vec<(String, String)>,
+    Broken,
+    /// It would take too much memory.
+    TooMuch,
+}
+
+/// A text besides the usual one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Other {
+    /// A hash of the key that it is under.
+    pub(super) key: u64,
+    pub(super) text: String,
 }
 
 /// JSON in a runtime's line in journald's is three.
@@ -36,7 +53,7 @@ pub(super) fn unwrap(line: &str) -> Record<'_> {
         at: None,
         stream: None,
         is_partial: false,
-        is_broken: false,
+        flaw: None,
         others: Vec::new(),
     };
     for _ in 0..MAX_WRAPPINGS {
@@ -47,7 +64,7 @@ pub(super) fn unwrap(line: &str) -> Record<'_> {
         let Some(layer) = layer else { break };
         record.at = layer.at.or(record.at);
         record.is_partial |= layer.is_partial;
-        record.is_broken |= layer.is_broken;
+        record.flaw = record.flaw.or(layer.flaw);
         if !layer.source.is_empty() {
             layer.source.hash(&mut stream);
             is_known = true;
@@ -55,7 +72,7 @@ pub(super) fn unwrap(line: &str) -> Record<'_> {
         record.text = layer.text;
         record.others.extend(layer.others);
         // Half of a JSON object is none yet.
-        if layer.is_broken || layer.is_partial {
+        if layer.flaw.is_some() || layer.is_partial {
             break;
         }
     }
@@ -69,14 +86,14 @@ pub(super) struct Layer<'a> {
     pub(super) at: Option<Nanos>,
     pub(super) source: Cow<'a, str>,
     pub(super) is_partial: bool,
-    pub(super) is_broken: bool,
-    pub(super) others: Vec<(String, String)>,
+    pub(super) flaw: Option<Flaw>,
+    pub(super) others: Vec<Other>,
 }
 
 impl<'a> Layer<'a> {
     pub(super) fn of(text: &'a str, at: Option<Nanos>, source: &'a str) -> Self {
         let (text, source) = (Cow::Borrowed(text), Cow::Borrowed(source));
-        Self { text, at, source, is_partial: false, is_broken: false, others: Vec::new() }
+        Self { text, at, source, is_partial: false, flaw: None, others: Vec::new() }
     }
 
     fn into_owned(self) -> Layer<'static> {
@@ -85,7 +102,7 @@ impl<'a> Layer<'a> {
             source: Cow::Owned(self.source.into_owned()),
             at: self.at,
             is_partial: self.is_partial,
-            is_broken: self.is_broken,
+            flaw: self.flaw,
             others: self.others,
         }
     }
@@ -210,7 +227,7 @@ mod tests {
 
     #[test]
     fn broken_json_says_so() {
-        assert!(unwrap(r#"{"log":"Trace[1]: x"#).is_broken);
-        assert!(!unwrap("[1]").is_broken);
+        assert_eq!(unwrap(r#"{"log":"Trace[1]: x"#).flaw, Some(Flaw::Broken));
+        assert_eq!(unwrap("[1]").flaw, None);
     }
 }

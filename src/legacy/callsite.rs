@@ -15,7 +15,7 @@ use tracing_core::metadata::{Kind, Metadata};
 
 use crate::SpanExt as _;
 use crate::interop;
-use crate::legacy::field::FieldList;
+use crate::legacy::field::{Field, FieldList};
 
 /// Made by hand, where a macro would give every span this file as its code location.
 static SPAN: DefaultCallsite = DefaultCallsite::new(&METADATA);
@@ -62,16 +62,16 @@ pub(super) fn set_attributes(span: Option<&Span>, fields: &FieldList) {
     }
 }
 
-/// The attributes of the event that an error is, after the fields given with it.
-pub(super) fn exception<E: Error + ?Sized>(error: &E, fields: &FieldList) -> Vec<KeyValue> {
-    let mut attributes = fields.attributes();
+/// The fields of the event that an error is, after those given with it. Only the error itself is
+/// formatted: it is borrowed.
+pub(super) fn exception<E: Error + ?Sized>(error: &E, mut fields: FieldList) -> FieldList {
     let name = type_name::<E>();
     // Of a trait object the type is not known.
     if !name.starts_with("dyn ") {
-        attributes.push(KeyValue::new("exception.type", name));
+        fields.0.push(Field::new("exception.type", name));
     }
-    attributes.push(KeyValue::new(MESSAGE, error.to_string()));
-    attributes
+    fields.0.push(Field::new(MESSAGE, error.to_string()));
+    fields
 }
 
 /// Records an error on a span, and that it failed.

@@ -4,12 +4,13 @@
 //! by `golden_test.go` there on a paused clock, as ours is here. So everything must be the same but
 //! the random number and the process id.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use std::{fs, io};
+use std::{env, fs, io};
 
 use opentelemetry::{Array, KeyValue, Value};
 use opentelemetry_sdk::trace::SpanData;
@@ -21,14 +22,19 @@ use crate::legacy::go::{Float, Nanoseconds};
 use crate::legacy::{Field, FieldValue, TextLog, Trace, component_base};
 use crate::testing::InMemory;
 
+/// The environment variable that says which zone's scenarios are run. The zone of a process cannot
+/// be changed, so each has a process of its own.
+const ZONE: &str = "SPANBRIDGE_GOLDEN_ZONE";
+
 #[test]
 fn text_and_spans_are_upstreams() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let scenarios = fs::read_to_string(golden.join("scenarios.json")).unwrap();
-    let scenarios: Vec<Json> = serde_json::from_str(&scenarios).unwrap();
+    let golden = folder();
+    let scenarios = scenarios();
     assert!(scenarios.len() >= 40, "{} scenarios", scenarios.len());
+    let zone = env::var(ZONE).ok();
     let mut differing = Vec::new();
-    for scenario in &scenarios {
+    for scenario in scenarios.iter().filter(|scenario| scenario["zone"].as_str() == zone.as_deref())
+    {
         let name = scenario["name"].as_str().unwrap();
         let expected = fs::read_to_string(golden.join(format!("vectors/{name}.txt"))).unwrap();
         let got = normalised(&run(scenario));
@@ -37,6 +43,39 @@ fn text_and_spans_are_upstreams() {
         }
     }
     assert!(differing.is_empty(), "{}", differing.join("\n\n"));
+}
+
+#[test]
+fn local_times_are_upstreams() {
+    let scenarios = scenarios();
+    let zones: BTreeSet<_> =
+        scenarios.iter().filter_map(|scenario| scenario["zone"].as_str()).collect();
+    assert!(zones.len() >= 2, "{zones:?}");
+    for zone in zones {
+        // POSIX counts from the west.
+        let posix = match zone.split_at(1) {
+            ("+", offset) => format!("ZONE-{offset}"),
+            (_, offset) => format!("ZONE+{offset}"),
+        };
+        let test = "legacy::golden_tests::text_and_spans_are_upstreams";
+        let ran = Command::new(env::current_exe().unwrap())
+            .args(["--exact", test])
+            .env("TZ", posix)
+            .env(ZONE, zone)
+            .output()
+            .unwrap();
+        let output = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success() && output.contains("1 passed"), "{zone}: {output}");
+    }
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+fn scenarios() -> Vec<Json> {
+    let scenarios = fs::read_to_string(folder().join("scenarios.json")).unwrap();
+    serde_json::from_str(&scenarios).unwrap()
 }
 
 /// Numbers of blocks are random, and processes have ids.
@@ -83,7 +122,7 @@ fn run(scenario: &Json) -> String {
         .with_writer(move || writer.clone())
         .with_verbosity(u8::try_from(scenario["verbosity"].as_u64().unwrap()).unwrap())
         .with_upstream_exact(true)
-        .with_utc(true)
+        .with_utc(scenario["zone"].is_null())
         .build();
     let mut runner = Runner {
         out: out.clone(),

@@ -7,13 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanContext, TraceContextExt as _};
 use tracing::Span;
 
 use crate::SpanExt as _;
 use crate::interop;
-use crate::legacy::field::{Field, FieldList};
+use crate::legacy::field::FieldList;
 use crate::legacy::text_log::{TextLog, block_number};
 use crate::legacy::tree::{End, ROOT, Record};
 use crate::legacy::{callsite, clock, kept};
@@ -149,30 +148,34 @@ impl Node {
 
     pub(super) fn record_error<E: Error + ?Sized>(&self, error: &E, fields: FieldList) {
         let at = clock::now();
-        let is_recorded = self.is_recorded();
-        if !is_recorded && !self.shows_errors() {
+        let (is_recorded, is_shown) = (self.is_recorded(), self.takes_error());
+        if !is_recorded && !is_shown {
             return;
         }
-        let attributes = callsite::exception(error, &fields);
-        if is_recorded && let Some(span) = &*self.locked_span() {
-            callsite::add_exception(span, attributes.clone());
+        let fields = callsite::exception(error, fields);
+        if is_recorded {
+            // Unlocked: this may run code of the user's.
+            let attributes = fields.attributes();
+            if let Some(span) = &*self.locked_span() {
+                callsite::add_exception(span, attributes);
+            }
         }
-        self.text_error(at, attributes);
+        if is_shown {
+            self.text_error(at, fields);
+        }
     }
 
-    /// An error in the text alone, where upstream has none.
-    pub(super) fn text_error(&self, at: Instant, attributes: Vec<KeyValue>) {
-        if let Some(text) = &self.text
-            && self.shows_errors()
-        {
-            let fields = FieldList(attributes.into_iter().map(Field::from).collect());
+    /// An error in the text alone, if that [takes](Self::takes_error) it.
+    pub(super) fn text_error(&self, at: Instant, fields: FieldList) {
+        if let Some(text) = &self.text {
             text.root.record.step(text.number, at, callsite::EXCEPTION.into(), fields, true);
         }
     }
 
-    /// Whether errors reach a text.
-    pub(super) fn shows_errors(&self) -> bool {
-        self.text.as_ref().is_some_and(|text| !text.root.log.get().is_exact())
+    /// Whether the text takes an error, which upstream's does not. Asked once for each.
+    pub(super) fn takes_error(&self) -> bool {
+        let text = self.text.as_ref().filter(|text| !text.root.log.get().is_exact());
+        text.is_some_and(|text| text.root.record.has_room(text.number))
     }
 
     /// Whether what is set on the span can reach anyone: mostly not where it is not sampled.

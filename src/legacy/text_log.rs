@@ -125,7 +125,8 @@ impl TextLog {
     /// Changes how much is printed, as klog's `-v` does: nothing below 2; from 2 on what is slow; from 4
     /// on also all that happened within what is slow.
     ///
-    /// Whether a trace keeps anything for its text is settled when it starts.
+    /// Whether a trace keeps anything for its text is settled when it starts, unless the text is
+    /// [upstream's](TextLogBuilder::with_upstream_exact).
     pub fn set_verbosity(&self, verbosity: u8) {
         self.0.verbosity.store(verbosity, Ordering::Relaxed);
     }
@@ -197,9 +198,10 @@ impl TextLog {
         INSTALLED.get().unwrap_or_else(|| &DEFAULT)
     }
 
-    /// Whether text can reach anyone.
-    pub(super) fn is_wanted(&self) -> bool {
-        self.verbosity() >= 2
+    /// Whether the text of an operation that starts now can reach anyone.
+    fn is_wanted(&self) -> bool {
+        // Upstream does not ask before the end.
+        (self.is_exact() || self.verbosity() >= 2)
             && match self.0.output {
                 Output::Event => tracing::enabled!(target: TARGET, Level::INFO),
                 Output::Writer(_) => true,

@@ -122,6 +122,9 @@ impl Trace {
 
     /// Adds an error: a step of the text that is never left out, an `exception` event on the span,
     /// and its status.
+    ///
+    /// The error is borrowed, so its message is formatted at once, if the span is recorded or the
+    /// text may be printed; the fields are as those of a step.
     pub fn record_error<E: Error + ?Sized>(&self, error: &E, fields: impl IntoFields) {
         self.error_of(None, error, fields);
     }
@@ -228,19 +231,19 @@ impl Trace {
             (_, current) => current.filter(|span| interop::is_recording(span)),
         };
         let node = match &self.handle {
-            Handle::On(node) if node.shows_errors() => Some(node),
+            Handle::On(node) if node.takes_error() => Some(node),
             _ => None,
         };
         if span.is_none() && node.is_none() {
             return;
         }
         let at = clock::now();
-        let attributes = callsite::exception(error, &FieldList(fields.into_fields()));
+        let fields = callsite::exception(error, FieldList(fields.into_fields()));
         if let Some(span) = span {
-            callsite::add_exception(span, attributes.clone());
+            callsite::add_exception(span, fields.attributes());
         }
         if let Some(node) = node {
-            node.text_error(at, attributes);
+            node.text_error(at, fields);
         }
     }
 

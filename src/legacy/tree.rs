@@ -128,6 +128,14 @@ impl Record {
         self.add(&mut self.entries(), Entry { node, at, what });
     }
 
+    /// Whether something more that happens in `node` is kept. What is not counts as left out.
+    pub(super) fn has_room(&self, node: u32) -> bool {
+        let mut entries = self.entries();
+        let has_room = !self.leaves_out(&entries, node);
+        entries.left_out += usize::from(!has_room);
+        has_room
+    }
+
     /// Ends a trace that began at `start`, or moves its end if it has one.
     pub(super) fn end(&self, node: u32, start: Instant, end: End) {
         let took = end.at.saturating_duration_since(start);
@@ -177,8 +185,7 @@ impl Record {
     }
 
     fn add(&self, entries: &mut Entries, entry: Entry) -> bool {
-        let is_full = entries.list.len() >= MAX_ENTRIES && !self.is_unlimited;
-        if entry.node == LEFT_OUT || is_full {
+        if self.leaves_out(entries, entry.node) {
             entries.left_out += 1;
             return false;
         }
@@ -188,6 +195,11 @@ impl Record {
         }
         entries.list.push(entry);
         true
+    }
+
+    fn leaves_out(&self, entries: &Entries, node: u32) -> bool {
+        let is_full = entries.list.len() >= MAX_ENTRIES && !self.is_unlimited;
+        node == LEFT_OUT || is_full
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {

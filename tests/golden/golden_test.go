@@ -32,15 +32,15 @@ var update = flag.Bool("update", false, "write the vectors instead of comparing 
 type scenario struct {
 	Name      string `json:"name"`
 	Verbosity int    `json:"verbosity"`
-	Does      []call `json:"does"`
+	// Zone is how far local time is ahead of UTC, such as +05:30; nothing stands for UTC.
+	Zone string `json:"zone"`
+	Does []call `json:"does"`
 }
 
 // A call is an array: what is done, then its arguments.
 type call []json.RawMessage
 
 func TestMain(m *testing.M) {
-	// Times are printed in the local time zone.
-	time.Local = time.UTC
 	klog.InitFlags(nil)
 	for name, value := range map[string]string{"logtostderr": "false", "stderrthreshold": "FATAL"} {
 		if err := flag.Set(name, value); err != nil {
@@ -122,6 +122,8 @@ type span struct {
 }
 
 func run(s scenario) string {
+	// Times are printed in the local time zone.
+	time.Local = zone(s.Zone)
 	r := runner{traces: map[string]*utiltrace.Trace{"nil": nil}, spans: map[string]*span{}}
 	klog.SetOutput(&r.out)
 	verbosity(strconv.Itoa(s.Verbosity))
@@ -132,6 +134,14 @@ func run(s scenario) string {
 		r.print(span, exporter.GetSpans())
 	}
 	return r.out.String()
+}
+
+func zone(offset string) *time.Location {
+	if offset == "" {
+		return time.UTC
+	}
+	_, seconds := must(time.Parse("-07:00", offset)).Zone()
+	return time.FixedZone(offset, seconds)
 }
 
 func verbosity(level string) {

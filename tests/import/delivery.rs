@@ -131,6 +131,19 @@ fn a_collector_that_refuses_makes_the_import_fail_and_say_so() {
 }
 
 #[test]
+fn an_address_where_nobody_answers_is_named() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (protocol, path) in [("grpc", ""), ("http/protobuf", "/v1/traces")] {
+        let endpoint = format!("http://{free}");
+        let args = ["--endpoint", &endpoint, "--protocol", protocol, "--retries", "0"];
+        let ran = import(&[&args[..], &[&log(NESTED)]].concat());
+        assert_eq!(ran.code, 1);
+        let advice = format!(". They were for http://{free}{path}: see --endpoint, or --to tree");
+        assert!(ran.stderr.contains(&advice), "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn a_failure_that_will_not_pass_is_not_tried_again() {
     let receiver = OtlpReceiver::grpc();
     receiver.set_behaviour(Behaviour::Refuse(Refusal::invalid()));

@@ -1,5 +1,7 @@
 //! Every format and wrapping, printed as trees. Most samples say the same in different wrappings.
 
+use serde_json::{Value, json};
+
 use crate::command::{import, import_from, log, tree, without_place};
 
 fn check(name: &str, expected: &str) {
@@ -110,7 +112,7 @@ fn ids_in_the_text_are_used_and_unfinished_spans_say_so() {
 "#,
     );
     let ran = import(&["--to", "json", "-q", &log("with-ids.log")]);
-    let spans: Vec<serde_json::Value> =
+    let spans: Vec<Value> =
         ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(spans[0]["traceId"], "0af7651916cd43dd8448eb211c80319c");
     assert_eq!(spans[0]["spanId"], "b7ad6b7169203331");
@@ -217,7 +219,7 @@ fn messages_that_journald_writes_as_bytes() {
     for separator in [",", ", "] {
         let mut text = String::new();
         for line in whole.lines() {
-            let mut record: serde_json::Value = serde_json::from_str(line).unwrap();
+            let mut record: Value = serde_json::from_str(line).unwrap();
             let message = record["MESSAGE"].as_str().unwrap().replace("/leases/a", "/leases/\x07");
             let bytes: Vec<_> = message.bytes().map(|byte| byte.to_string()).collect();
             record["MESSAGE"] = "bytes".into();
@@ -325,6 +327,46 @@ fn without_a_zone_the_option_or_utc_counts() {
     let ran = import(&["-t", "tree", &file]);
     assert!(ran.stdout.starts_with("2025-11-22T07:30:00.123Z"), "{}", ran.stdout);
     assert!(ran.stderr.contains("times of 1 block have no zone"), "{}", ran.stderr);
+}
+
+#[test]
+fn ids_are_the_same_in_any_wrapping_also_of_values_with_line_breaks() {
+    let block = "Trace[7]: \"x\" q:one\n  two: three\n\nfour (10-Mar-2025 11:12:14.000) \
+                 (total time: 5ms):\n\
+                 Trace[7]: [\"y\" 5ms (11:12:14.000)]\n\
+                 Trace[7]: [5ms] [5ms] END\n";
+    let header = "I0310 11:12:14.005000       1 trace.go:236] ";
+    let each = |wrap: &dyn Fn(usize, &str) -> String| -> String {
+        let lines = block.lines().enumerate();
+        lines.map(|(number, line)| wrap(number, line) + "\n").collect()
+    };
+    let wrapped = [
+        format!("{header}{block}"),
+        block.replace('\n', "\r\n"),
+        each(&|_, line| line.trim().to_owned()),
+        each(&|_, line| format!("[pod/web-1/app] {line}")),
+        each(&|_, line| format!("[pod/web-1/app] {line}").trim().to_owned()),
+        each(&|number, line| format!("  {number}\t{line}")),
+        each(&|number, line| format!("10:12:1{number}.001 web-1 | {line}")),
+        each(&|_, line| format!("2025-03-10T10:12:15.4Z stderr F {line}")),
+        each(&|_, line| format!("Mar 10 10:12:15 node k3s[7]: {line}")),
+        each(&|_, line| json!({"log": format!("{line}\n"), "stream": "stderr"}).to_string()),
+        each(&|_, line| json!({"log": format!("{line}\r\n"), "stream": "stderr"}).to_string()),
+        json!({ "msg": block }).to_string(),
+        json!({ "msg": block.replace('\n', "\r\n") }).to_string(),
+        format!("{header}{}", json!(block)),
+    ];
+    let ids = |text: &str| -> Vec<_> {
+        let ran = import_from(&["-t", "json", "--strict", "-"], text.as_bytes());
+        assert_eq!(ran.code, 0, "{text}{}", ran.stderr);
+        let spans = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap());
+        spans.map(|span: Value| (span["traceId"].clone(), span["spanId"].clone())).collect()
+    };
+    let expected = ids(block);
+    assert_eq!(expected.len(), 2);
+    for text in wrapped {
+        assert_eq!(ids(&text), expected, "{text}");
+    }
 }
 
 #[test]

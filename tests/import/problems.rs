@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::command::{Ran, import, import_from, log, run_with_input, without_place};
+use crate::command::{Ran, import, import_from, log, run_with_input, spanbridge, without_place};
 
 fn reported(ran: &Ran) -> Vec<u64> {
     let lines = ran.stderr.lines().filter_map(|line| {
@@ -135,6 +135,8 @@ fn a_block_without_its_beginning_joins_none_of_another_stream() {
         ("2025-03-10T10:12:15.4215Z stdout F ", "2025-03-10T10:12:15.4215Z stderr F "),
         ("Mar 10 10:12:15 node k3s[7]: ", "Mar 10 10:12:15 node k3s[8]: "),
         ("[pod/a-x1] ", "[pod/b-y2] "),
+        ("[pod/web-1/app] ", "[pod/web-2/app] "),
+        ("10:12:15.001 10.0.0.1:80 ", "10:12:15.002 10.0.0.1:81 "),
     ] {
         let text = format!(
             "{one}Trace[5]: \"x\" (10-Mar-2025 11:12:14.000) (total time: 9ms):\n\
@@ -170,6 +172,43 @@ fn an_encoding_that_is_not_read_is_told_of() {
     let ran = import_from(&["-t", "tree", "-"], b"\xff\xfe\0\0T\0\0\0r\0\0\0");
     assert_eq!(ran.code, 1, "{}", ran.stderr);
     assert!(ran.stderr.contains("-: cannot be read: it is in UTF-32"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_is_packed_in_a_way_that_is_not_read_is_told_of() {
+    let ran = import_from(&["-t", "tree", "-"], b"\x28\xb5\x2f\xfd and so on");
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("-: cannot be read: it is packed by zstd"), "{}", ran.stderr);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn standard_output_that_is_full_is_named_as_such() {
+    for to in ["tree", "json"] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = spanbridge();
+        command.args(["-t", to, &log("upstream-exact.log")]).stdout(full);
+        let output = command.output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains("spanbridge: standard output: No space left"), "{stderr}");
+        // What was read until then counts.
+        assert!(!stderr.contains("; 0 B read"), "{stderr}");
+    }
+}
+
+#[test]
+fn a_record_that_would_take_too_much_memory_is_told_of() {
+    let values = vec!["{}"; 100_000].join(",");
+    let text = format!(
+        "{{\"values\":[{values}],\"msg\":\"Trace[1]: \\\"x\\\"\"}}\n\
+         Trace[2]: \"y\" (10-Mar-2025 11:12:14.000) (total time: 5ms):\n\
+         Trace[2]: [5ms] [5ms] END\n"
+    );
+    let ran = import_from(&["-t", "tree", "--strict", "-"], text.as_bytes());
+    assert_eq!((ran.code, reported(&ran)), (3, vec![1]), "{}", ran.stderr);
+    assert!(ran.stderr.contains("-:1: this JSON has too many values"), "{}", ran.stderr);
+    assert_eq!(ran.stdout.lines().count(), 1, "{}", ran.stdout);
 }
 
 #[test]
@@ -220,12 +259,15 @@ fn a_line_that_is_cut_within_its_marker_is_told_of() {
         {\"log\":\"Trace[2]\",\"stream\":\"stderr\"}\n\
         Trace[99999999999]: \"x\" (10-Mar-2025 11:12:14.000) (total time: 5ms):\n\
         Trace[1]: [5ms] [5ms] END\n\
+        Trace[1\0\0\0\0\n\
+        Trace[1I0310 11:12:15.000000 1 a.go:1] two lines in one\n\
         Trace[1";
     let ran = import_from(&["-t", "tree", "--strict", "-"], text.as_bytes());
     assert_eq!(ran.code, 3);
-    assert_eq!(reported(&ran), [2, 3, 5, 6, 8], "{}", ran.stderr);
+    assert_eq!(reported(&ran), [2, 3, 5, 6, 8, 9, 10], "{}", ran.stderr);
     assert!(ran.stderr.contains("-:2: the line is cut off after \"Trace[1\""), "{}", ran.stderr);
-    assert!(ran.stderr.contains("damaged lines (1), blocks cut off (4)"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("-:9: the line is damaged after \"Trace[1\""), "{}", ran.stderr);
+    assert!(ran.stderr.contains("damaged lines (2), blocks cut off (5)"), "{}", ran.stderr);
     assert_eq!(ran.stdout.lines().count(), 1, "{}", ran.stdout);
 }
 

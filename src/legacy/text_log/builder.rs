@@ -46,10 +46,12 @@ impl TextLogBuilder {
     /// * an operation that is not finished, or was dropped without being logged, would not be shown;
     /// * errors would not reach the text;
     /// * klog's header would name `trace.go` instead of the line that logged;
-    /// * a trace would keep steps without limit.
+    /// * a trace would keep steps without limit;
+    /// * the verbosity would count when a root is logged, and not when it starts. So it keeps its
+    ///   steps below verbosity 2, too, and costs as much.
     ///
-    /// While operations are running, [`TextLog::set_verbosity`] is not upstream's `-v`: an operation
-    /// that starts below verbosity 2 keeps nothing, and is not printed whatever is set before it ends.
+    /// Spans are the same: [`Trace::record_error`](crate::legacy::Trace::record_error) sets their
+    /// status, which component-base leaves to its callers.
     pub fn with_upstream_exact(self, is_exact: bool) -> Self {
         Self(Settings { is_exact, ..self.0 })
     }
