@@ -28,6 +28,7 @@ use super::start::start_request;
 #[cfg(feature = "metrics")]
 use super::start::{connection_scheme, told};
 use super::stopping::is_worker_gone;
+use super::stream::StreamWatch;
 use crate::interop;
 #[cfg(feature = "metrics")]
 use crate::metrics::{ServerMeasurement, ServerMetrics, StartedRequest};
@@ -50,6 +51,8 @@ pub(super) struct RequestGuard {
     is_head: bool,
     /// Of a request whose length is wanted, and not known in advance.
     body: Option<ReadBytes>,
+    /// Of a request over HTTP/2.
+    stream: Option<StreamWatch>,
     stage: Stage,
     #[cfg(feature = "metrics")]
     measured: Option<Measured>,
@@ -84,6 +87,7 @@ impl RequestGuard {
             settings: Rc::clone(settings),
             is_head: request.method() == Method::HEAD,
             body: None,
+            stream: None,
             stage: Stage::Handling,
             #[cfg(feature = "metrics")]
             measured: settings
@@ -93,8 +97,12 @@ impl RequestGuard {
         }
     }
 
-    /// Counts the request's body, if anybody wants to know its length and its head does not say it.
+    /// Counts the request's body, if anybody wants to know its length and its head does not say it,
+    /// and looks after the stream that it comes on.
     pub(super) fn watch_request_body(&mut self, request: &mut ServiceRequest) {
+        if self.is_watched() {
+            self.stream = StreamWatch::of(request);
+        }
         let extras = self.settings.extras.as_ref();
         let is_wanted = extras.is_some_and(|extras| extras.body_sizes)
             && interop::may_be_recording(self.request.span());
@@ -277,7 +285,11 @@ impl Drop for RequestGuard {
         match self.stage {
             Stage::Ended => {}
             // actix-web asks for what follows the last chunk once that is written, not before.
-            Stage::Sending(Sending { has_body: false, .. }) => self.end(None),
+            Stage::Sending(Sending { has_body: false, .. }) => {
+                let is_lost =
+                    !thread::panicking() && self.stream.as_ref().is_some_and(StreamWatch::is_lost);
+                self.end(is_lost.then_some(CLIENT_DISCONNECT));
+            }
             _ if thread::panicking() => self.end(Some(PANIC)),
             _ if is_worker_gone() => self.end(Some(SERVER_SHUTDOWN)),
             _ => self.end(Some(CLIENT_DISCONNECT)),

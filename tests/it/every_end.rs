@@ -190,6 +190,7 @@ fn application() -> (Wires, impl Fn(&mut ServiceConfig) + Send + Clone + 'static
         };
         let (begin, released) = (begin.clone(), released.clone());
         let labelled = (begin.clone(), released.clone());
+        let empty = (begin.clone(), released.clone());
         let received = Arc::clone(&received);
         app.route("/text", web::to(|| async { "hello" }))
             .route("/empty", web::get().to(HttpResponse::Ok))
@@ -199,6 +200,16 @@ fn application() -> (Wires, impl Fn(&mut ServiceConfig) + Send + Clone + 'static
             .route(
                 "/labelled",
                 web::get().to(move |_: MetricLabels| waits(labelled.0.clone(), labelled.1.clone())),
+            )
+            .route(
+                "/wait-empty",
+                web::get().to(move || {
+                    let waits = waits(empty.0.clone(), empty.1.clone());
+                    async {
+                        waits.await;
+                        HttpResponse::NoContent().finish()
+                    }
+                }),
             )
             .route("/endless", web::get().to(async || HttpResponse::Ok().streaming(endless())))
             .route(
@@ -465,6 +476,17 @@ ends! {
     fn server_sent_events_can_be_left() => EventsLeft;
     fn stop_of_the_server_before_the_response_is_told() => ServerStops;
     fn stop_of_the_server_within_the_body_is_told() => ServerStopsBody;
+}
+
+#[actix_web::test]
+async fn client_that_has_left_is_told_from_an_answer_without_a_body() {
+    for end in [End::ClientLeaves, End::ClientResets] {
+        for setup in setups() {
+            let (wire, path, status) = (Wire::Http2, "/wait-empty", Some(204));
+            let known = Known { path, status, ..end.known(wire).unwrap() };
+            expect(end, wire, setup, ServerTracing::new(), &known).await;
+        }
+    }
 }
 
 #[actix_web::test]
