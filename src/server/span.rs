@@ -22,7 +22,7 @@ use super::extras::content_length;
 use super::labels::MetricLabels;
 use super::request_body::ReadBytes;
 use super::request_span::{Entered, RequestSpan};
-use super::route::matched_route;
+use super::route::{Taken, matched_route};
 use super::settings::Settings;
 use super::start::start_request;
 #[cfg(feature = "metrics")]
@@ -154,6 +154,7 @@ impl RequestGuard {
         // Not `status_code()`: error types may override only the method that is used here.
         let status = error.error_response().status();
         if interop::is_enabled(self.request.span()) {
+            self.record_taken();
             self.record_status(status, None, None);
         }
         #[cfg(feature = "metrics")]
@@ -235,20 +236,40 @@ impl RequestGuard {
     }
 
     fn record_status(&self, status: StatusCode, route: Option<&str>, name: Option<&dyn Display>) {
-        let span = self.request.span();
         let failed = is_server_error(status.as_u16());
         tracing::record_all!(
-            span,
+            self.request.span(),
             otel.name = name.map(field::display),
             otel.status_code = failed.then_some("error"),
             http.route = route,
             http.response.status_code = i64::from(status.as_u16()),
             error.type = failed.then(|| status.as_str()),
         );
+        self.rename_foreign(name);
+    }
+
+    /// Records the route of a request that has no response to tell it, if anything else has.
+    fn record_taken(&self) {
+        let Some(Taken { route, method }) = self.request.taken() else { return };
+        let method = self.settings.http.known_methods.classify(method.as_str()).in_span_name();
+        let usual = SpanName { method, target: Some(route) };
+        // A name of the user's own takes a request to make.
+        let is_usual = self.settings.extras.as_ref().is_none_or(|x| x.span_name.is_none());
+        let name = is_usual.then_some(&usual as &dyn Display);
+        let span = self.request.span();
+        tracing::record_all!(
+            span,
+            otel.name = name.map(field::display),
+            http.route = route.as_str()
+        );
+        self.rename_foreign(name);
+    }
+
+    fn rename_foreign(&self, name: Option<&dyn Display>) {
         if let Some(name) = name
             && self.request.is_foreign()
         {
-            interop::rename_entered(span, name);
+            interop::rename_entered(self.request.span(), name);
         }
     }
 
@@ -265,6 +286,9 @@ impl RequestGuard {
         let sent = sending.map(|sending| if self.is_head { 0 } else { sending.sent });
         let span = self.request.span();
         if interop::is_enabled(span) {
+            if sent.is_none() {
+                self.record_taken();
+            }
             if let (Some(error_type), None) = (failure, failed) {
                 tracing::record_all!(span, otel.status_code = "error", error.type = error_type);
             }

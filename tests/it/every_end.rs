@@ -17,7 +17,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http2::SendRequest;
 use spanbridge::ServerTracing;
 use spanbridge::metrics::ServerMetrics;
-use spanbridge::server::MetricLabels;
+use spanbridge::server::{MetricLabels, ServerSpan};
 use tokio::sync::{broadcast, mpsc};
 
 use crate::http::{CALLER, TestServer, connect, send};
@@ -173,6 +173,14 @@ async fn refuse(_: ServiceRequest, _: Next<BoxBody>) -> Result<ServiceResponse, 
     Err(ErrorServiceUnavailable("busy"))
 }
 
+async fn refuse_late(
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse, Error> {
+    next.call(request).await?;
+    Err(ErrorServiceUnavailable("busy"))
+}
+
 fn application() -> (Wires, impl Fn(&mut ServiceConfig) + Send + Clone + 'static) {
     let (begin, began) = mpsc::unbounded_channel();
     let release = broadcast::Sender::new(1);
@@ -238,7 +246,16 @@ fn application() -> (Wires, impl Fn(&mut ServiceConfig) + Send + Clone + 'static
                         .streaming(stream::pending::<Chunk>())
                 }),
             )
-            .service(web::resource("/inner-error").wrap(from_fn(refuse)).to(HttpResponse::Ok));
+            .route(
+                "/span-panic",
+                web::get().to(async |_: ServerSpan| panics("handler").len().to_string()),
+            )
+            .service(web::resource("/inner-error").wrap(from_fn(refuse)).to(HttpResponse::Ok))
+            .service(
+                web::resource("/span-error")
+                    .wrap(from_fn(refuse_late))
+                    .to(async |_: ServerSpan| "too late"),
+            );
     };
     (Wires { began, release, events }, configure)
 }
@@ -504,17 +521,19 @@ async fn provisional_route_stands_where_there_is_no_response() {
 }
 
 #[actix_web::test]
-async fn handler_that_takes_labels_tells_its_route() {
+async fn handler_that_takes_labels_or_its_span_tells_its_route() {
     for (end, path) in [
         (End::ClientLeaves, "/labelled"),
         (End::ClientResets, "/labelled"),
+        (End::ServerStops, "/labelled"),
         (End::HandlerPanics, "/labelled-panic"),
+        (End::HandlerPanics, "/span-panic"),
+        (End::InnerError, "/span-error"),
     ] {
-        for setup in [Setup::Ours, Setup::Theirs, Setup::Nothing] {
+        for setup in setups() {
             let wire = Wire::Http1;
             let known = Known { path, route: true, ..end.known(wire).unwrap() };
-            let left = left_behind(end, wire, setup, ServerTracing::new(), path).await;
-            assert_eq!(left.measured, [known.measured(wire)], "{end:?} {setup:?}");
+            expect(end, wire, setup, ServerTracing::new(), &known).await;
         }
     }
 }
