@@ -49,22 +49,26 @@ pub(crate) fn start_with_parent(
         prepare(&span, is_foreign);
         is_foreign
     };
-    if is_taken {
-        // Our layer has it. Values are for code that knows nothing of `tracing`; the span is put
-        // with them so that such code does not take the caller's span for ours.
-        let attach = carried.entries.map(|entries| {
-            let cx = context(&span);
-            let sc = cx.span().span_context().clone();
-            entries.with_remote_span_context(sc)
-        });
-        return Started { span, attach, is_foreign };
-    }
     // Setting the parent also succeeds where a per-layer filter keeps the span from that layer.
     #[cfg(feature = "tracing-opentelemetry")]
-    if is_foreign && Foreign::context(&span).has_active_span() {
+    if !is_taken && is_foreign && Foreign::context(&span).has_active_span() {
         return Started { span, attach: None, is_foreign };
     }
-    let attach = (!carried.is_empty()).then(|| carried.into_context());
+    let attach = if is_taken || keeps_parent {
+        // Our layer has it, or what is current already stands for it. Values are for code that knows
+        // nothing of `tracing`; the span is put with them so that such code does not take the
+        // caller's span for ours, or find none.
+        carried.entries.map(|entries| {
+            let cx = context(&span);
+            let sc = cx.span().span_context().clone();
+            match *entries.span().span_context() == sc {
+                true => entries,
+                false => entries.with_remote_span_context(sc),
+            }
+        })
+    } else {
+        (!carried.is_empty()).then(|| carried.into_context())
+    };
     Started { span, attach, is_foreign }
 }
 

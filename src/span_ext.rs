@@ -52,6 +52,11 @@ pub trait SpanExt {
     /// The span as an OpenTelemetry context: for propagators, or as a parent for spans made with
     /// the OpenTelemetry API. Asking for it settles the span's ids and its sampling.
     ///
+    /// The trace flags say whether the trace id is random, as W3C's level 2 has it. B3 has another
+    /// use for that flag, the decision that is left to others: before injecting this by a propagator
+    /// for B3, leave only `TraceFlags::SAMPLED` of them. The middleware and the hook do so for the
+    /// propagators that they are given.
+    ///
     /// Where no layer makes OpenTelemetry spans this is the current context.
     fn context(&self) -> Context;
 

@@ -9,16 +9,15 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
 use opentelemetry::KeyValue;
 
-use super::route::matched_route;
+use super::route::tell_route;
 
 /// Adds attributes to the metrics of the request that is handled.
 ///
 /// An extractor. The values should be few: each combination is a time series of its own. Where
 /// requests are not measured, what is added goes nowhere.
 ///
-/// A handler that takes it makes its route known before it answers. So the request is measured with
-/// its `http.route` also if there is no response, because the handler panics, say, or the client
-/// leaves. actix-web itself tells the route with the response.
+/// A handler that takes it makes its route known before it answers, as with
+/// [`ServerSpan`](super::ServerSpan).
 ///
 /// # Examples
 ///
@@ -52,7 +51,11 @@ impl MetricLabels {
         self.0.added.borrow().clone()
     }
 
-    /// The route that was taken, if the handler has asked for the labels.
+    pub(super) fn set_route(&self, route: String) {
+        *self.0.route.borrow_mut() = Some(route);
+    }
+
+    /// The route that was taken, if the handler has told it.
     pub(super) fn route(&self) -> Option<String> {
         self.0.route.borrow().clone()
     }
@@ -63,10 +66,8 @@ impl FromRequest for MetricLabels {
     type Future = Ready<Result<Self, Infallible>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        tell_route(request);
         let measured = request.extensions().get::<Self>().cloned();
-        if let Some(labels) = &measured {
-            *labels.0.route.borrow_mut() = matched_route(request);
-        }
         ready(Ok(measured.unwrap_or_default()))
     }
 }

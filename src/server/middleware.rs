@@ -165,8 +165,9 @@ impl ServerTracing {
     ///
     /// After routing it is replaced by the route that was taken. Where the guards of all resources
     /// refuse a request the attribute keeps the provisional value. So it does, and so does what is
-    /// measured, where there is no response, or one that is made of an error further out: actix-web
-    /// tells the route with the response. Costs a second look at the routes for each request,
+    /// measured, where there is no response, or one that is made of an error further out, unless the
+    /// handler takes a [`ServerSpan`](super::ServerSpan): actix-web tells the route with the
+    /// response. Costs a second look at the routes for each request,
     /// sampled or not, which about doubles what this middleware costs.
     #[must_use]
     pub fn with_provisional_route(mut self, wanted: bool) -> Self {
@@ -218,7 +219,8 @@ impl ServerTracing {
     /// Measures each request, whether it has a span or not.
     ///
     /// Give clones of one [`ServerMetrics`](crate::metrics::ServerMetrics) to all workers.
-    /// Handlers add attributes by [`MetricLabels`](super::MetricLabels). That, or a [provisional
+    /// Handlers add attributes by [`MetricLabels`](super::MetricLabels). That, a
+    /// [`ServerSpan`](super::ServerSpan), or a [provisional
     /// route](Self::with_provisional_route), gives an `http.route` also to requests without a
     /// response.
     #[cfg(feature = "metrics")]

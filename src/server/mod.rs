@@ -80,7 +80,8 @@
 //! only where the server runs in an actix system, as with `#[actix_web::main]`.
 //!
 //! With HTTP/2 actix-web does not stop a handler whose stream is reset or whose connection is lost.
-//! That is seen when the handler answers with a body, and not at all if it answers without one.
+//! That is seen when the handler answers, and not at all if the answer is an error of middleware
+//! further in, or has no body and the request's was not read to its end.
 //!
 //! [semantic conventions]: https://github.com/open-telemetry/semantic-conventions/blob/v1.42.0/docs/http/http-spans.md#http-server-span
 
@@ -104,6 +105,7 @@ mod settings;
 mod span;
 mod start;
 mod stopping;
+mod stream;
 
 pub use self::body::TracedBody;
 pub use self::future::ResponseFuture;

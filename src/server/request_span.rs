@@ -1,12 +1,13 @@
 //! The span of one request, and the context that is attached with it.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 use opentelemetry::{Context, ContextGuard};
 use tracing::Span;
 use tracing::span::Id;
 
+use super::route::Taken;
 use crate::interop::Started;
 
 thread_local! {
@@ -18,8 +19,22 @@ thread_local! {
 /// A request as one middleware has started it.
 #[derive(Clone, Debug)]
 struct Request {
-    span: Rc<Span>,
+    shared: Rc<Shared>,
     is_callers: bool,
+}
+
+/// A request's span, and what code that runs for the request has told of it.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) span: Span,
+    /// What is known before the response, or without one: of few requests, hence the box.
+    pub(super) taken: OnceCell<Box<Taken>>,
+}
+
+impl Request {
+    fn new(span: Span, is_callers: bool) -> Self {
+        Self { shared: Rc::new(Shared { span, taken: OnceCell::new() }), is_callers }
+    }
 }
 
 /// An outer part of the request that a span is about to be made for.
@@ -41,10 +56,10 @@ pub(super) fn enclosing() -> Option<Enclosing> {
     Some(Enclosing { span: Span::current().id()?, is_callers })
 }
 
-/// The span of the request that this thread works on right now.
-pub(super) fn innermost() -> Option<Rc<Span>> {
-    let span = ENTERED.try_with(|entered| Some(Rc::clone(&entered.borrow().last()?.span)));
-    span.ok().flatten()
+/// The request that this thread works on right now, if it has a span.
+pub(super) fn innermost() -> Option<Rc<Shared>> {
+    let shared = ENTERED.try_with(|entered| Some(Rc::clone(&entered.borrow().last()?.shared)));
+    shared.ok().flatten()
 }
 
 /// What is current while a request is worked on.
@@ -60,19 +75,23 @@ pub(super) struct RequestSpan {
 impl RequestSpan {
     /// Nothing is recorded; what came in still goes out.
     pub(super) fn propagate_only(attach: Option<Context>) -> Self {
-        let request = Request { span: Rc::new(Span::none()), is_callers: false };
-        Self { request, attach, is_foreign: false }
+        Self { request: Request::new(Span::none(), false), attach, is_foreign: false }
     }
 
     /// `is_callers` says whether the span is in the trace of the request's caller, or has values
     /// of the caller's.
     pub(super) fn new(started: Started, is_callers: bool) -> Self {
         let Started { span, attach, is_foreign } = started;
-        Self { request: Request { span: Rc::new(span), is_callers }, attach, is_foreign }
+        Self { request: Request::new(span, is_callers), attach, is_foreign }
     }
 
     pub(super) fn span(&self) -> &Span {
-        &self.request.span
+        &self.request.shared.span
+    }
+
+    /// The route, where it was told before there was a response.
+    pub(super) fn taken(&self) -> Option<&Taken> {
+        self.request.shared.taken.get().map(Box::as_ref)
     }
 
     /// Whether the span has to be renamed by other means than a field.
@@ -108,7 +127,7 @@ struct Deeper;
 
 impl Deeper {
     fn new(request: &Request) -> Option<Self> {
-        if request.span.is_disabled() {
+        if request.shared.span.is_disabled() {
             return None;
         }
         // A request may be dropped when its thread has ended.

@@ -1,6 +1,43 @@
 //! The route that a request took.
 
+#[cfg(feature = "metrics")]
+use actix_web::HttpMessage as _;
 use actix_web::HttpRequest;
+use actix_web::http::Method;
+
+#[cfg(feature = "metrics")]
+use super::labels::MetricLabels;
+use super::request_span::innermost;
+use crate::interop;
+
+/// The route of a request that has no response yet.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) route: String,
+    pub(super) method: Method,
+}
+
+/// Makes the route of a request known before its response, where there is a use for it.
+pub(super) fn tell_route(request: &HttpRequest) {
+    let shared = innermost().filter(|shared| interop::may_be_recording(&shared.span));
+    let is_wanted = shared.is_some();
+    #[cfg(feature = "metrics")]
+    let labels = request.extensions().get::<MetricLabels>().cloned();
+    #[cfg(feature = "metrics")]
+    let is_wanted = is_wanted || labels.is_some();
+    if !is_wanted {
+        return;
+    }
+    let Some(route) = matched_route(request) else { return };
+    #[cfg(feature = "metrics")]
+    if let Some(labels) = labels {
+        labels.set_route(route.clone());
+    }
+    if let Some(shared) = shared {
+        let method = request.method().clone();
+        shared.taken.get_or_init(|| Box::new(Taken { route, method }));
+    }
+}
 
 /// The pattern of the resource that a routed request went to, with the prefixes of its scopes.
 ///

@@ -22,12 +22,13 @@ use super::extras::content_length;
 use super::labels::MetricLabels;
 use super::request_body::ReadBytes;
 use super::request_span::{Entered, RequestSpan};
-use super::route::matched_route;
+use super::route::{Taken, matched_route};
 use super::settings::Settings;
 use super::start::start_request;
 #[cfg(feature = "metrics")]
 use super::start::{connection_scheme, told};
 use super::stopping::is_worker_gone;
+use super::stream::StreamWatch;
 use crate::interop;
 #[cfg(feature = "metrics")]
 use crate::metrics::{ServerMeasurement, ServerMetrics, StartedRequest};
@@ -50,6 +51,8 @@ pub(super) struct RequestGuard {
     is_head: bool,
     /// Of a request whose length is wanted, and not known in advance.
     body: Option<ReadBytes>,
+    /// Of a request over HTTP/2.
+    stream: Option<StreamWatch>,
     stage: Stage,
     #[cfg(feature = "metrics")]
     measured: Option<Measured>,
@@ -84,6 +87,7 @@ impl RequestGuard {
             settings: Rc::clone(settings),
             is_head: request.method() == Method::HEAD,
             body: None,
+            stream: None,
             stage: Stage::Handling,
             #[cfg(feature = "metrics")]
             measured: settings
@@ -93,8 +97,12 @@ impl RequestGuard {
         }
     }
 
-    /// Counts the request's body, if anybody wants to know its length and its head does not say it.
+    /// Counts the request's body, if anybody wants to know its length and its head does not say it,
+    /// and looks after the stream that it comes on.
     pub(super) fn watch_request_body(&mut self, request: &mut ServiceRequest) {
+        if self.is_watched() {
+            self.stream = StreamWatch::of(request);
+        }
         let extras = self.settings.extras.as_ref();
         let is_wanted = extras.is_some_and(|extras| extras.body_sizes)
             && interop::may_be_recording(self.request.span());
@@ -146,6 +154,7 @@ impl RequestGuard {
         // Not `status_code()`: error types may override only the method that is used here.
         let status = error.error_response().status();
         if interop::is_enabled(self.request.span()) {
+            self.record_taken();
             self.record_status(status, None, None);
         }
         #[cfg(feature = "metrics")]
@@ -227,20 +236,40 @@ impl RequestGuard {
     }
 
     fn record_status(&self, status: StatusCode, route: Option<&str>, name: Option<&dyn Display>) {
-        let span = self.request.span();
         let failed = is_server_error(status.as_u16());
         tracing::record_all!(
-            span,
+            self.request.span(),
             otel.name = name.map(field::display),
             otel.status_code = failed.then_some("error"),
             http.route = route,
             http.response.status_code = i64::from(status.as_u16()),
             error.type = failed.then(|| status.as_str()),
         );
+        self.rename_foreign(name);
+    }
+
+    /// Records the route of a request that has no response to tell it, if anything else has.
+    fn record_taken(&self) {
+        let Some(Taken { route, method }) = self.request.taken() else { return };
+        let method = self.settings.http.known_methods.classify(method.as_str()).in_span_name();
+        let usual = SpanName { method, target: Some(route) };
+        // A name of the user's own takes a request to make.
+        let is_usual = self.settings.extras.as_ref().is_none_or(|x| x.span_name.is_none());
+        let name = is_usual.then_some(&usual as &dyn Display);
+        let span = self.request.span();
+        tracing::record_all!(
+            span,
+            otel.name = name.map(field::display),
+            http.route = route.as_str()
+        );
+        self.rename_foreign(name);
+    }
+
+    fn rename_foreign(&self, name: Option<&dyn Display>) {
         if let Some(name) = name
             && self.request.is_foreign()
         {
-            interop::rename_entered(span, name);
+            interop::rename_entered(self.request.span(), name);
         }
     }
 
@@ -257,6 +286,9 @@ impl RequestGuard {
         let sent = sending.map(|sending| if self.is_head { 0 } else { sending.sent });
         let span = self.request.span();
         if interop::is_enabled(span) {
+            if sent.is_none() {
+                self.record_taken();
+            }
             if let (Some(error_type), None) = (failure, failed) {
                 tracing::record_all!(span, otel.status_code = "error", error.type = error_type);
             }
@@ -277,7 +309,11 @@ impl Drop for RequestGuard {
         match self.stage {
             Stage::Ended => {}
             // actix-web asks for what follows the last chunk once that is written, not before.
-            Stage::Sending(Sending { has_body: false, .. }) => self.end(None),
+            Stage::Sending(Sending { has_body: false, .. }) => {
+                let is_lost =
+                    !thread::panicking() && self.stream.as_ref().is_some_and(StreamWatch::is_lost);
+                self.end(is_lost.then_some(CLIENT_DISCONNECT));
+            }
             _ if thread::panicking() => self.end(Some(PANIC)),
             _ if is_worker_gone() => self.end(Some(SERVER_SHUTDOWN)),
             _ => self.end(Some(CLIENT_DISCONNECT)),

@@ -6,7 +6,7 @@ use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::future::join_all;
 use futures_util::stream;
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::Request;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -135,6 +135,62 @@ async fn span_ends_with_a_streamed_body() {
     drop(response.into_body().collect().await);
     let expected = format!("server GET /{{end}} 200 response_body failed\n{chunks}");
     assert_eq!(tree(&tracing.ended(6).await[3..]), expected);
+}
+
+#[actix_web::test]
+async fn bodies_of_requests_are_read_or_left_as_without_the_middleware() {
+    // More than what may be under way without being read, of a stream and of the connection.
+    const LARGE: usize = 8 << 20;
+    let tracing = Tracing::new(Setup::OursBelowEnvFilter);
+    let release = tokio::sync::broadcast::Sender::<()>::new(1);
+    let (begin, mut began) = mpsc::unbounded_channel();
+    let released = release.clone();
+    let server = TestServer::start_h2c(&tracing, ServerTracing::new(), move |app| {
+        let (begin, released) = (begin.clone(), released.clone());
+        app.app_data(web::PayloadConfig::new(LARGE))
+            .route("/len", web::post().to(|body: Bytes| async move { body.len().to_string() }))
+            .route("/read", web::post().to(|_: Bytes| HttpResponse::Ok()))
+            .route("/refuse", web::post().to(HttpResponse::PayloadTooLarge))
+            .route(
+                "/leave",
+                web::post().to(move |body: web::Payload| {
+                    drop(body);
+                    let mut released = released.subscribe();
+                    begin.send(()).unwrap();
+                    async move {
+                        released.recv().await.unwrap();
+                        HttpResponse::NoContent().finish()
+                    }
+                }),
+            );
+    });
+    let socket = TcpStream::connect(server.address).await.unwrap();
+    let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
+    tokio::spawn(async move { drop(connection.await) });
+    let send = |path: &str| {
+        let body = Full::new(Bytes::from(vec![b'x'; LARGE]));
+        let request = Request::post(server.url(path)).header("traceparent", CALLER);
+        let mut sender = sender.clone();
+        async move { sender.send_request(request.body(body).unwrap()).await.unwrap() }
+    };
+
+    // One that nobody reads does not hold up the others.
+    let leave = tokio::spawn(send("/leave"));
+    began.recv().await.unwrap();
+    let response = send("/len").await;
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, LARGE.to_string());
+    assert_eq!(send("/read").await.status().as_u16(), 200);
+    assert_eq!(send("/refuse").await.status().as_u16(), 413);
+    release.send(()).unwrap();
+    assert_eq!(leave.await.unwrap().status().as_u16(), 204);
+
+    let spans = tree(&tracing.ended(4).await);
+    let mut lines: Vec<_> = spans.lines().collect();
+    lines.sort_unstable();
+    let expected = ["server POST /leave 204", "server POST /len 200"];
+    let rest = ["server POST /read 200", "server POST /refuse 413"];
+    assert_eq!(lines, [expected, rest].concat());
 }
 
 #[actix_web::test]

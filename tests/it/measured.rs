@@ -27,8 +27,8 @@ struct State {
 
 #[derive(Clone, Debug, Default)]
 struct Made {
-    /// The attributes of each, in the order of their keys.
-    durations: Vec<String>,
+    /// The attributes of each, in the order of their keys, and how many seconds it is.
+    durations: Vec<(String, f64)>,
     active: i64,
 }
 
@@ -38,9 +38,9 @@ impl Measurements {
         self.0.made.lock().unwrap().active
     }
 
-    /// Waits until no request is active and `count` have ended, and gives the attributes of the
-    /// duration of each that has.
-    pub(crate) async fn ended(&self, count: usize) -> Vec<String> {
+    /// Waits until no request is active and `count` have ended, and gives the duration of each that
+    /// has: its attributes and its seconds.
+    pub(crate) async fn ended(&self, count: usize) -> Vec<(String, f64)> {
         let wait = async {
             loop {
                 let changed = self.0.changed.notified();
@@ -102,7 +102,7 @@ impl SyncInstrument<f64> for Instrument {
         let mut all: Vec<_> =
             attributes.iter().map(|kv| format!("{}={}", kv.key, kv.value)).collect();
         all.sort();
-        self.change(attributes, |made| made.durations.push(all.join(" ")));
+        self.change(attributes, |made| made.durations.push((all.join(" "), seconds)));
     }
 }
 

@@ -159,6 +159,45 @@ async fn caller_that_only_the_outer_one_believes_is_not_passed_on() {
 }
 
 #[actix_web::test]
+async fn caller_goes_on_where_the_spans_are_hidden() {
+    // 1. The request brings baggage. 2. The spans of both middleware are hidden from the layer.
+    // 3. The handler makes a request, and code in it reads the current context.
+    let callee = echo_server(&Tracing::none());
+    for setup in [Setup::Ours, Setup::Theirs] {
+        for hidden in Hidden::ALL {
+            for target in ["spanbridge", "spanbridge::server"] {
+                let tracing = Tracing::without_target(target, setup, hidden);
+                let url = callee.url("/echo");
+                let server = TestServer::start(&tracing, ServerTracing::new(), move |app| {
+                    let url = url.clone();
+                    let call = move || {
+                        let url = url.clone();
+                        async move {
+                            let current = opentelemetry::Context::map_current(|cx| {
+                                cx.span().span_context().span_id()
+                            });
+                            let said = crate::http::text(crate::http::client().get(url)).await;
+                            format!("current: {current}\n{said}")
+                        }
+                    };
+                    let scope = web::scope("/scope").wrap(ServerTracing::new());
+                    app.service(scope.route("/{id}", web::get().to(call)));
+                });
+                let name = format!("{setup:?} {hidden:?} {target}");
+                let said = send(&server, &with_caller("\ntracestate: a=1\nbaggage: user=a"));
+                let said = said.split_once("\r\n\r\n").unwrap().1;
+                assert!(said.starts_with(&format!("current: {CALLER_SPAN}\n")), "{name}: {said}");
+                assert!(said.contains(CALLER_TRACE), "{name}: {said}");
+                assert!(said.ends_with("tracestate: a=1\nbaggage: user=a\n"), "{name}: {said}");
+                if target == "spanbridge" {
+                    assert!(said.contains(CALLER), "{name}: {said}");
+                }
+            }
+        }
+    }
+}
+
+#[actix_web::test]
 async fn caller_that_nobody_believes_is_cut_off_once() {
     for (setup, tracing) in Tracing::each() {
         let link = ServerTracing::new().public_endpoint(|_| Trust::Link);

@@ -5,6 +5,8 @@
     reason = "B3's propagator is in a crate whose exporter is not wanted any more"
 )]
 
+use std::collections::HashMap;
+
 use actix_web::{HttpRequest, web};
 use awc::Client;
 use opentelemetry::Context;
@@ -18,7 +20,7 @@ use opentelemetry::trace::{
 use opentelemetry_sdk::trace::SpanData;
 use opentelemetry_zipkin::{B3Encoding, Propagator as B3};
 use spanbridge::propagation::{BaggagePropagator, TraceContextPropagator};
-use spanbridge::{ClientTracing, ServerTracing};
+use spanbridge::{ClientTracing, ServerTracing, SpanExt as _};
 
 use crate::http::{CALLER, CALLER_SPAN, CALLER_TRACE, TestServer, send, text};
 use crate::support::{Setup, Tracing, tree};
@@ -313,4 +315,35 @@ async fn baggage_travels_beside_any_format() {
         assert!(arrived.starts_with(&format!("b3: {CALLER_TRACE}-")), "{name}: {arrived}");
         assert!(arrived.contains("-1\nbaggage: user=a;ttl=5\n"), "{name}: {arrived}");
     }
+}
+
+#[actix_web::test]
+async fn context_that_is_injected_by_hand_has_the_random_flag() {
+    // 1. A trace starts here, so that its id is random and the flags say so. 2. Code injects the
+    // span's context by itself. 3. B3's propagator takes the flag for an open decision, unless it is
+    // cleared before.
+    let tracing = Tracing::ours();
+    let _default = tracing.install();
+    let cx = tracing::info_span!("work").context();
+    let sc = cx.span().span_context().clone();
+    let sampled = sc.trace_flags() & TraceFlags::SAMPLED;
+    let cleared = SpanContext::new(
+        sc.trace_id(),
+        sc.span_id(),
+        sampled,
+        sc.is_remote(),
+        sc.trace_state().clone(),
+    );
+    let ids = format!("{}-{}", sc.trace_id(), sc.span_id());
+    let injected = |propagator: &dyn TextMapPropagator, cx: &Context, name: &str| {
+        let mut headers = HashMap::new();
+        propagator.inject_context(cx, &mut headers);
+        headers.remove(name).unwrap()
+    };
+    let b3 = B3::with_encoding(B3Encoding::SingleHeader);
+    assert_eq!(injected(&b3, &cx, "b3"), ids);
+    let plain = cx.with_remote_span_context(cleared);
+    assert_eq!(injected(&b3, &plain, "b3"), format!("{ids}-1"));
+    let ours = TraceContextPropagator::new();
+    assert_eq!(injected(&ours, &cx, "traceparent"), format!("00-{ids}-03"));
 }

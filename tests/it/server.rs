@@ -88,6 +88,41 @@ async fn unknown_method_is_not_in_the_name() {
 }
 
 #[actix_web::test]
+async fn route_of_a_resource_without_a_path_is_that_of_its_scope() {
+    // 1. The scope takes all of the path. 2. Its resource "" answers, or has guards that refuse, so
+    // that the default service answers. actix-web reports the same of both, so that the second one
+    // has the route of a resource which would have been asked, though it did not answer.
+    let tracing = Tracing::ours();
+    let server = TestServer::start(&tracing, ServerTracing::new(), |app| {
+        app.service(
+            web::scope("/pods/{name}")
+                .service(web::resource("").guard(guard::Get()).to(HttpResponse::Ok))
+                .service(web::resource("/log").to(HttpResponse::Ok)),
+        )
+        .service(web::scope("/empty").service(web::resource("/log").to(HttpResponse::Ok)));
+    });
+    for (sent, (request, name, status)) in [
+        ("GET /pods/a", "GET /pods/{name}", 200),
+        ("PUT /pods/a", "PUT /pods/{name}", 404),
+        ("GET /pods/a/", "GET", 404),
+        ("GET /pods/a/log", "GET /pods/{name}/log", 200),
+        ("GET /empty", "GET", 404),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        send(&server, &format!("{request} HTTP/1.1\nHost: h"));
+        let spans = tracing.ended(sent + 1).await;
+        let span = spans.last().unwrap();
+        let route = name.split_once(' ').map(|(_, route)| Value::from(route.to_owned()));
+        assert_eq!(span.name, name, "{request}");
+        assert_eq!(attribute(span, "http.route").cloned(), route, "{request}");
+        let code = Value::I64(status);
+        assert_eq!(attribute(span, "http.response.status_code"), Some(&code), "{request}");
+    }
+}
+
+#[actix_web::test]
 async fn route_is_the_one_that_was_taken() {
     let tracing = Tracing::ours();
     let server = TestServer::start(&tracing, ServerTracing::new(), |app| {
