@@ -158,7 +158,7 @@ struct Rules<'a> {
 struct Shown<'a> {
     node: &'a Node<'a>,
     steps: Vec<(&'a str, Fields<'a>, i64)>,
-    nested: Vec<Shown<'a>>,
+    nested: Vec<Self>,
 }
 
 impl<'a> Rules<'a> {

@@ -29,9 +29,11 @@ fn both(program: &Program) -> Result<usize, TestCaseError> {
     }
 }
 
-/// 1. A thread enters a span twice. 2. Another thread exits one of these entries. 3. A third thread
-/// enters the span too. 4. The first thread exits that entry, when of its own the one is left that
-/// is over. So 5. a span on the third thread has no parent.
+/// 1. A thread enters a span twice.
+/// 2. Another thread exits one of these entries.
+/// 3. A third thread enters the span too.
+/// 4. The first thread exits that entry; of its own one is left, which is over.
+/// 5. So a span on the third thread has no parent.
 #[test]
 fn an_exit_where_the_own_entry_is_over_ends_an_entry_elsewhere() {
     let op = |thread, action| Op { thread, action };
