@@ -198,19 +198,19 @@ fn begin_child<'a>(
     let Some(at) = local.take(engine) else { return Begun::Ignored };
     local.shared.counters.started.increment();
     let slot = engine.slot(at);
-    let mut body = prepare(engine, slot, local, metadata);
-    body.head.parent = Parent {
+    let parent_context = Parent {
         trace_id: identity.trace_id,
         span_id: identity.span_id,
         flags: identity.flags,
         is_remote: false,
     };
-    body.head.identity = Identity { span_id: local.span_id(), ..identity };
+    let own = Identity { span_id: local.span_id(), ..identity };
+    let mut body = prepare(engine, slot, local, metadata, (own, parent_context));
     if identity.has_entries {
         copy_entries(&mut body, parent_slot, parent.id);
     }
     let next = if engine.has_own_ids() {
-        slot.decide(body.head.identity, State::Recording);
+        slot.decide(own, State::Recording);
         Next::Record
     } else {
         Next::IdentifyChild
@@ -229,7 +229,8 @@ fn begin_entry<'a>(
 ) -> Begun<'a> {
     let Some(at) = local.take(engine) else { return Begun::Ignored };
     let slot = engine.slot(at);
-    let mut body = prepare(engine, slot, local, attrs.metadata());
+    let nobody = (Identity::NONE, Parent::default());
+    let mut body = prepare(engine, slot, local, attrs.metadata(), nobody);
     // A parent that was given with the span cannot be replaced.
     let is_final = pending.is_some();
     match pending {
@@ -263,10 +264,18 @@ fn prepare<'a>(
     slot: &'a Slot,
     local: &Local,
     metadata: &'static Metadata<'static>,
+    (identity, parent): (Identity, Parent),
 ) -> MutexGuard<'a, Body> {
     let mut body = slot.prepare();
     body.metadata = Some(metadata);
-    body.head = Head { start: engine.clock.now(), thread: local.number, ..Head::default() };
+    body.head = Head {
+        identity,
+        parent,
+        start: engine.clock.now(),
+        thread: local.number,
+        dropped_events: 0,
+        dropped_links: 0,
+    };
     body
 }
 

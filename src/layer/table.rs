@@ -2,7 +2,8 @@
 //!
 //! Open addressing with a fixed window: an id lives in one of the `WINDOW` cells from its home on
 //! (the last homes have their window beyond the last home), or, where all of these are taken, in an
-//! overflow map. A search never stops at an empty cell, so removal needs no tombstones.
+//! overflow map. A search never stops at an empty cell, so removal needs no tombstones. Mostly all
+//! ids are at home: then one look tells that an id is not here.
 //!
 //! A cell's slot is written after its key. That is sound to read because an id is only ever
 //! looked up by someone who learnt it from the insertion's caller: `on_new_span` returns before
@@ -21,6 +22,9 @@ pub(super) struct Table {
     cells: Box<[Cell]>,
     /// One less than the number of homes, which is a power of two.
     mask: usize,
+    /// How many ids are not at home. Counted before they are put elsewhere, so that who has learnt
+    /// of one sees that there is one.
+    elsewhere: AtomicUsize,
     overflow: Mutex<HashMap<u64, At>>,
     overflow_len: AtomicUsize,
 }
@@ -62,6 +66,7 @@ impl Table {
         Self {
             cells: std::iter::repeat_with(Cell::empty).take(homes + WINDOW).collect(),
             mask: homes - 1,
+            elsewhere: AtomicUsize::new(0),
             overflow: Mutex::default(),
             overflow_len: AtomicUsize::new(0),
         }
@@ -76,7 +81,8 @@ impl Table {
 
     #[cold]
     fn insert_elsewhere(&self, id: u64, slot: At) {
-        if self.window(id).iter().any(|cell| cell.take(id, slot)) {
+        self.elsewhere.fetch_add(1, Ordering::AcqRel);
+        if self.beyond_home(id).iter().any(|cell| cell.take(id, slot)) {
             return;
         }
         let mut overflow = self.overflow.lock();
@@ -91,12 +97,12 @@ impl Table {
         if cell.key.load(Ordering::Acquire) == id {
             return cell.slot();
         }
-        self.search(id)
+        if self.elsewhere.load(Ordering::Acquire) == 0 { None } else { self.search(id) }
     }
 
     #[cold]
     fn search(&self, id: u64) -> Option<At> {
-        for cell in self.window(id) {
+        for cell in self.beyond_home(id) {
             if cell.key.load(Ordering::Acquire) == id {
                 return cell.slot();
             }
@@ -115,12 +121,19 @@ impl Table {
             cell.key.store(0, Ordering::Release);
             return slot;
         }
-        self.search_and_remove(id)
+        if self.elsewhere.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let removed = self.search_and_remove(id);
+        if removed.is_some() {
+            self.elsewhere.fetch_sub(1, Ordering::AcqRel);
+        }
+        removed
     }
 
     #[cold]
     fn search_and_remove(&self, id: u64) -> Option<At> {
-        for cell in self.window(id) {
+        for cell in self.beyond_home(id) {
             if cell.key.load(Ordering::Acquire) == id {
                 let slot = cell.slot();
                 cell.key.store(0, Ordering::Release);
@@ -136,23 +149,21 @@ impl Table {
         slot
     }
 
-    #[inline]
-    fn window(&self, id: u64) -> &[Cell] {
+    fn beyond_home(&self, id: u64) -> &[Cell] {
         let home = home(id) & self.mask;
-        &self.cells[home..home + WINDOW]
+        &self.cells[home + 1..home + WINDOW]
     }
 }
 
 /// The registry reuses an id's low bits and changes its high ones, so ids that differ in the high
-/// bits alone share a home: the cells of the spans of one thread stay in its cache. Every home
-/// begins a cache line, so that neighbouring ids, and those of two threads, are in lines of their
-/// own. Nothing but speed hangs on where the registry has a thread's number in the id.
+/// bits alone share a home: the cells of the spans of one thread stay in its cache. Homes are a cache
+/// line apart, so that neighbouring ids, and those of two threads, do not write to one. Nothing but speed hangs on where the registry has a thread's number in the id.
 #[inline]
 fn home(id: u64) -> usize {
     const IN_LINE: usize = 64 / size_of::<Cell>();
     let low = id as u32 as usize;
     let thread = (id >> 38) as usize & 0x1fff;
-    (low ^ (thread * 0x9e5)) * IN_LINE
+    (low + thread * 0x9e5) * IN_LINE
 }
 
 #[cfg(test)]
@@ -192,6 +203,25 @@ mod tests {
             assert_eq!(table.get(id), None);
         }
         assert_eq!(table.overflow_len.load(Ordering::Relaxed), 0);
+        assert_eq!(table.elsewhere.load(Ordering::Relaxed), 0);
+    }
+
+    /// Ids as the registry makes them: a place of its own for each open span of a thread in the low
+    /// bits, the thread's number from bit 38 on, and from bit 51 on how often the place was used.
+    #[test]
+    fn spans_that_are_open_together_write_to_no_line_together() {
+        let mask = Table::new(65_536).mask;
+        let mut lines = HashMap::new();
+        for thread in 0..64_u64 {
+            for place in 1..=128_u64 {
+                for used in [0, 1, 77] {
+                    let id = place | thread << 38 | used << 51;
+                    let line = (home(id) & mask) * size_of::<Cell>() / 64;
+                    let owner = lines.insert(line, (thread, place));
+                    assert!(owner.is_none_or(|owner| owner == (thread, place)), "{owner:?}");
+                }
+            }
+        }
     }
 
     #[test]
