@@ -8,7 +8,8 @@
 //! What is unequal: `spanbridge` reads and writes headers as its middleware does, by `start_span`
 //! and `inject_span`; tracing-opentelemetry has the OpenTelemetry API for that, a `TextMapPropagator`
 //! with `set_parent` and `context`, and so has `spanbridge, by TextMapPropagator`, for comparison.
-//! `registry alone` makes the spans, and propagates nothing. Requests come in bursts of 500, after
+//! `registry alone` makes the spans, and propagates nothing; `registry, values and headers` also looks
+//! at all values and reads and writes the headers, and keeps nothing. Requests come in bursts of 500, after
 //! which all spans are exported, off the clock, so that nobody is faster for dropping some.
 
 #[path = "../shared/criterion.rs"]
@@ -20,10 +21,11 @@ mod theirs;
 
 use shared::stack::Stack;
 use shared::work::Work;
-use shared::{child, ours};
+use shared::{child, floor, ours};
 
 const STACKS: &[Stack] = &[
     ours::REGISTRY,
+    floor::FLOOR,
     ours::SAMPLED,
     ours::UNSAMPLED,
     ours::NO_LAYER,

@@ -10,6 +10,7 @@
 pub(crate) mod callgrind;
 pub(crate) mod child;
 pub(crate) mod export;
+pub(crate) mod floor;
 pub(crate) mod ours;
 pub(crate) mod sink;
 pub(crate) mod spans;

@@ -15,10 +15,16 @@ use std::{env, fs};
 use figures::{Change, Figures, Row, compare};
 use shared::stack::Stack;
 use shared::work::Work;
-use shared::{callgrind, ours};
+use shared::{callgrind, floor, ours};
 
-const STACKS: &[Stack] =
-    &[ours::REGISTRY, ours::SAMPLED, ours::UNSAMPLED, ours::NO_LAYER, ours::OFF];
+const STACKS: &[Stack] = &[
+    ours::REGISTRY,
+    floor::FLOOR,
+    ours::SAMPLED,
+    ours::UNSAMPLED,
+    ours::NO_LAYER,
+    ours::OFF,
+];
 
 fn main() -> ExitCode {
     if legacy::run_if_counted() || callgrind::run_if_counted(STACKS) {

@@ -1,11 +1,12 @@
 //! All stacks that do the works, in the order of the tables.
 
-use crate::shared::ours;
 use crate::shared::stack::Stack;
+use crate::shared::{floor, ours};
 use crate::{fastrace_stack, sdk, theirs};
 
 pub(crate) const ALL: &[Stack] = &[
     ours::REGISTRY,
+    floor::FLOOR,
     ours::SAMPLED,
     ours::UNSAMPLED,
     ours::NO_LAYER,
