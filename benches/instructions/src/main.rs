@@ -17,14 +17,8 @@ use shared::stack::Stack;
 use shared::work::Work;
 use shared::{callgrind, floor, ours};
 
-const STACKS: &[Stack] = &[
-    ours::REGISTRY,
-    floor::FLOOR,
-    ours::SAMPLED,
-    ours::UNSAMPLED,
-    ours::NO_LAYER,
-    ours::OFF,
-];
+const STACKS: &[Stack] =
+    &[ours::REGISTRY, floor::FLOOR, ours::SAMPLED, ours::UNSAMPLED, ours::NO_LAYER, ours::OFF];
 
 fn main() -> ExitCode {
     if legacy::run_if_counted() || callgrind::run_if_counted(STACKS) {
