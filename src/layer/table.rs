@@ -163,7 +163,7 @@ fn home(id: u64) -> usize {
     const IN_LINE: usize = 64 / size_of::<Cell>();
     let low = id as u32 as usize;
     let thread = (id >> 38) as usize & 0x1fff;
-    (low + thread * 0x9e5) * IN_LINE
+    low.wrapping_add(thread.wrapping_mul(0x9e5)).wrapping_mul(IN_LINE)
 }
 
 #[cfg(test)]
