@@ -1,5 +1,6 @@
 //! What the layer makes of `tracing` spans, seen from an exporter.
 
+use std::cell::RefCell;
 use std::time::{Duration, SystemTime};
 
 use opentelemetry::baggage::BaggageExt as _;
@@ -582,6 +583,37 @@ fn what_rides_along_with_lost_spans_is_dropped_with_nothing_locked() {
     });
     let stats = is_done.recv_timeout(Duration::from_secs(60)).expect("no dead-lock");
     assert_eq!(stats.live(), 0, "{stats}");
+}
+
+/// 1. A thread's first span asks nobody for a parent, so that the layer has its state there and
+///    OpenTelemetry none. 2. The user has a thread local with a destructor. 3. A span looks for its
+///    parent in OpenTelemetry's context, which is younger than both, and so the first to go.
+/// 4. The destructor makes a span.
+#[test]
+fn a_span_can_be_made_where_the_context_of_its_thread_is_gone() {
+    struct MakesASpan(tracing::Dispatch);
+    impl Drop for MakesASpan {
+        fn drop(&mut self) {
+            tracing::dispatcher::with_default(&self.0, || drop(info_span!("late")));
+        }
+    }
+    thread_local! {
+        static LATE: RefCell<Option<MakesASpan>> = const { RefCell::new(None) };
+    }
+    let (memory, layer) = InMemory::new();
+    let dispatch = tracing::Dispatch::new(Registry::default().with(layer));
+    let thread = std::thread::spawn(move || {
+        tracing::dispatcher::with_default(&dispatch, || {
+            drop(info_span!(parent: None, "first"));
+            LATE.set(Some(MakesASpan(dispatch.clone())));
+            drop(info_span!("second"));
+        });
+    });
+    thread.join().unwrap();
+    let spans = memory.spans();
+    for name in ["first", "second", "late"] {
+        assert_eq!(named(&spans, name).parent_span_id, SpanId::INVALID);
+    }
 }
 
 #[test]

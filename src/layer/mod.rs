@@ -24,6 +24,7 @@ mod table;
 mod thread;
 mod visit;
 
+use std::panic::catch_unwind;
 use std::sync::Arc;
 
 use opentelemetry::Context as OtelContext;
@@ -235,8 +236,13 @@ where
 }
 
 /// The current OpenTelemetry context, where it has something to follow.
+///
+/// `None` where it is gone, which panics: a destructor makes a span while its thread ends.
 fn current_otel_context() -> Option<OtelContext> {
-    OtelContext::map_current(|cx| {
-        (cx.has_active_span() || Carried::has_entries(cx)).then(|| cx.clone())
-    })
+    let current = || {
+        OtelContext::map_current(|cx| {
+            (cx.has_active_span() || Carried::has_entries(cx)).then(|| cx.clone())
+        })
+    };
+    catch_unwind(current).unwrap_or(None)
 }
