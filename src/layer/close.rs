@@ -78,7 +78,7 @@ impl Engine {
             (State::Pending, _) => return Closed::Undecided,
             (State::Recording | State::Settled, Some(metadata)) => {
                 let end = self.end(slot);
-                self.write_out_without_thread(id, metadata, &mut body, end);
+                self.write_out_without_thread(id, metadata, &mut body, end, &mut left.1);
             }
             _ => {}
         }
@@ -95,15 +95,17 @@ impl Engine {
         metadata: &'static Metadata<'static>,
         body: &mut Body,
         end: u64,
+        lost: &mut Vec<Side>,
     ) {
         let mut chunk = Chunk::default();
         push(&mut chunk, id, metadata, body, end);
         self.count_ended_closed();
         if self.is_open() {
-            self.hand_over(chunk);
+            chunk = self.hand_over(chunk);
         } else {
             self.counts.add_dropped(DropReason::AfterShutdown, 1);
         }
+        take_sides(&mut chunk, lost);
     }
 
     /// Appends a closed span to the thread's chunk, and hands a full one over. What rode along with
@@ -138,13 +140,18 @@ impl Engine {
         // The queue's lock nests in the thread's; nobody takes them the other way round.
         let full = std::mem::take(&mut outbound.chunk);
         outbound.chunk = self.hand_over(full);
-        let sides = outbound.chunk.spans.iter_mut().filter_map(|span| span.side.take());
-        lost.extend(sides.map(|side| *side));
+        take_sides(&mut outbound.chunk, lost);
         outbound.chunk.clear();
         if outbound.chunk.spans.capacity() == 0 {
             outbound.chunk = self.new_chunk();
         }
     }
+}
+
+/// What rides along with the spans of a chunk that nobody has taken.
+fn take_sides(chunk: &mut Chunk, lost: &mut Vec<Side>) {
+    let sides = chunk.spans.iter_mut().filter_map(|span| span.side.take());
+    lost.extend(sides.map(|side| *side));
 }
 
 #[inline]
