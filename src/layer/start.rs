@@ -314,8 +314,8 @@ impl Engine {
         Some(is_sampled)
     }
 
-    /// Asks the user's generator for the ids of a span that nobody else knows yet. True where the
-    /// values that the span is made with are wanted.
+    /// Asks the user's generator for the ids of a span that nobody else knows yet, unlocked. True
+    /// where the values that the span is made with are wanted.
     #[cold]
     fn identify(self: &Arc<Self>, start: &mut Start<'_>) -> bool {
         match start.next {
@@ -323,12 +323,13 @@ impl Engine {
             Next::Record | Next::IdentifyEntry => true,
             Next::Skip => false,
             Next::IdentifyChild => {
-                start.body.head.identity.span_id = self.fresh_ids().span_id;
+                let fresh = MutexGuard::unlocked(&mut start.body, || self.fresh_ids());
+                start.body.head.identity.span_id = fresh.span_id;
                 start.slot.decide(start.body.head.identity, State::Recording);
                 true
             }
             Next::IdentifyFinalEntry => {
-                let fresh = self.fresh_ids();
+                let fresh = MutexGuard::unlocked(&mut start.body, || self.fresh_ids());
                 let decided = self.decide_at_start(start.slot, &mut start.body, fresh, true);
                 if let Some(is_sampled) = decided {
                     self.count_decision(is_sampled);
