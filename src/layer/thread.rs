@@ -406,3 +406,14 @@ pub(crate) fn with_pending_parent<R>(carried: &Carried, make: impl FnOnce() -> R
     drop(restore);
     (made, is_taken)
 }
+
+/// Runs code of the user's that formats a value: a span that it makes must not take the parent of
+/// the span whose value that is. A panic in there is caught further in.
+#[inline]
+pub(super) fn without_pending_parent(format: impl FnOnce()) {
+    let had_pending = THREAD.try_with(|thread| thread.has_pending.replace(false));
+    format();
+    if let Ok(true) = had_pending {
+        let _ = THREAD.try_with(|thread| thread.has_pending.set(true));
+    }
+}
