@@ -9,8 +9,8 @@
 //! and `inject_span`; tracing-opentelemetry has the OpenTelemetry API for that, a `TextMapPropagator`
 //! with `set_parent` and `context`, and so has `spanbridge, by TextMapPropagator`, for comparison.
 //! `registry alone` makes the spans, and propagates nothing; `registry, values and headers` also looks
-//! at all values and reads and writes the headers, and keeps nothing. Requests come in bursts of 500, after
-//! which all spans are exported, off the clock, so that nobody is faster for dropping some.
+//! at all values and reads and writes the headers, and keeps nothing. Requests come in bursts of 500,
+//! after which all spans are exported, off the clock, so that nobody is faster for dropping some.
 
 #[path = "../shared/criterion.rs"]
 mod driver;
