@@ -119,7 +119,8 @@ fn peel(text: &str) -> Option<Layer<'_>> {
 }
 
 /// A line that begins with an unambiguous time: a container runtime's (`T stderr F text`),
-/// `journalctl -o short-iso` (`T host unit[1]: text`), or `kubectl logs --timestamps` (`T text`).
+/// `journalctl -o short-iso` (`T host unit[1]: text`), or `kubectl logs --timestamps` (`T text`,
+/// where the time has up to nine digits after the point, or ends in `Z`, as journald's never has).
 fn stamped(text: &str) -> Option<Layer<'_>> {
     if !text.as_bytes().first()?.is_ascii_digit() {
         return None;
@@ -136,7 +137,10 @@ fn stamped(text: &str) -> Option<Layer<'_>> {
         let text = words.next().unwrap_or("");
         return Some(Layer { is_partial, ..Layer::of(text, at, source) });
     }
-    Some(match host_and_unit(rest) {
+    let fraction = time.split_once('.').map_or("", |(_, fraction)| fraction);
+    let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
+    let is_journald = matches!(digits, 0 | 6) && !time.ends_with('Z');
+    Some(match host_and_unit(rest).filter(|_| is_journald) {
         Some((source, text)) => Layer::of(text, at, source),
         None => Layer::of(rest, at, ""),
     })
