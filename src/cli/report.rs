@@ -19,6 +19,10 @@ pub(super) fn summary(summary: &Summary) -> String {
         let blocks = count(summary.duplicates(), "block");
         let _ = write!(out, "\n{blocks} found again and left out");
     }
+    if summary.interleaved() > 0 {
+        let blocks = count(summary.interleaved(), "block");
+        let _ = write!(out, "\nlines of {blocks} were mixed with those of others: put together");
+    }
     if summary.assumed_utc() > 0 {
         let blocks = count(summary.assumed_utc(), "block");
         let _ =

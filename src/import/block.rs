@@ -34,6 +34,8 @@ pub(super) struct Block {
     pub(super) header: Option<HeaderTime>,
     /// Something of it could not be read or is missing.
     pub(super) is_incomplete: bool,
+    /// Lines of others stand between its own.
+    pub(super) is_interleaved: bool,
     source: Source,
     bytes: usize,
     /// How many first lines had been seen when this one was.
@@ -55,6 +57,8 @@ pub(super) struct Found {
 
 /// What is kept of unfinished blocks, all together, besides the limit on their number.
 const MAX_BYTES: usize = 64 << 20;
+/// What is kept of one: its spans take several times that.
+const MAX_BLOCK: usize = 16 << 20;
 /// A block of a format whose last line is optional is complete when this many more have begun:
 /// only lines of different processes mix, and not by more.
 const MIXED: u64 = 64;
@@ -69,6 +73,8 @@ pub(super) struct Assembler {
     bytes: usize,
     next_key: u64,
     firsts: u64,
+    /// The block that the last line was of.
+    last: Option<u64>,
     pub(super) done: Vec<Block>,
     pub(super) problems: Vec<Problem>,
 }
@@ -82,6 +88,7 @@ impl Assembler {
             bytes: 0,
             next_key: 0,
             firsts: 0,
+            last: None,
             done: Vec::new(),
             problems: Vec::new(),
         }
@@ -98,6 +105,10 @@ impl Assembler {
         let bytes = found.bytes + size_of::<Item>();
         block.bytes += bytes;
         self.bytes += bytes;
+        let is_too_large = block.bytes > MAX_BLOCK;
+        let is_first = matches!(found.line, Line::First(_));
+        block.is_interleaved |= !is_first && self.last.is_some_and(|last| last != key);
+        self.last = Some(key);
         match found.line {
             Line::First(first) => block.first = Some(first),
             Line::Item(item) => block.items.push(item),
@@ -108,6 +119,10 @@ impl Assembler {
                     self.close(key);
                 }
             }
+        }
+        if is_too_large {
+            let limit = format!("a block takes more than {} MiB", MAX_BLOCK >> 20);
+            self.give_up(key, Some(&limit));
         }
         self.keep_within_limits();
     }
@@ -121,6 +136,17 @@ impl Assembler {
     pub(super) fn damage(&mut self, number: Option<u32>, place: &Place, source: &Source) {
         let key = self.find(number, source, place);
         if let Some(block) = key.and_then(|key| self.open.get_mut(&key)) {
+            block.is_incomplete = true;
+        }
+    }
+
+    /// A line cannot be used, and what would tell which block it is of cannot be read: most likely
+    /// the newest of the stream.
+    pub(super) fn damage_newest(&mut self, stream: Stream, place: &Place) {
+        let mut newest_first = self.open.values_mut().rev();
+        let is_one =
+            |block: &&mut Block| block.source.stream == stream && block.place.file == place.file;
+        if let Some(block) = newest_first.find(is_one) {
             block.is_incomplete = true;
         }
     }
@@ -185,6 +211,7 @@ impl Assembler {
                 block.items.extend(end.items);
                 block.end = end.end;
                 block.is_incomplete |= end.is_incomplete;
+                block.is_interleaved |= end.is_interleaved;
                 block.bytes += end.bytes;
                 self.bytes += end.bytes;
             }
@@ -229,6 +256,7 @@ impl Assembler {
             logged_at: found.logged_at,
             header: found.header,
             is_incomplete: false,
+            is_interleaved: false,
             source: found.source.clone(),
             bytes: 0,
             age: self.firsts,
@@ -385,6 +413,21 @@ mod tests {
         }
         assert_eq!((assembler.done.len(), assembler.problems.len()), (64, 1));
         assert_eq!((assembler.open.len(), assembler.bytes), (0, 0));
+    }
+
+    #[test]
+    fn one_block_is_kept_to_a_limit_of_its_own() {
+        let mut assembler = Assembler::new(1_024);
+        assembler.add(found(1, "\"x\" (10-Mar-2025 11:12:14.000) (total time: 5ms):", MIB));
+        for _ in 1..MAX_BLOCK / MIB {
+            assert_eq!(assembler.done.len(), 0);
+            assembler.add(found(1, "---\"step\" 5ms (11:12:14.005)", MIB));
+        }
+        assert_eq!((assembler.done.len(), assembler.open.len(), assembler.bytes), (1, 0, 0));
+        assert!(assembler.done[0].is_incomplete);
+        let expected =
+            "log:1: a block takes more than 16 MiB: this one is not waited for any longer";
+        assert_eq!(assembler.problems[0].to_string(), expected);
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub(super) struct Feed<'a> {
     open: BTreeMap<Stream, OpenLine>,
     /// How many lines in a row were looked at only because one of these was waited for.
     waited: u32,
+    /// How many more lines are looked at since an unfinished block may go on in them, though its
+    /// marker is damaged.
+    near: u32,
 }
 
 struct Part {
@@ -57,6 +60,8 @@ const MAX_STREAMS: usize = 256;
 /// What does not go on within this many lines is not waited for, since each line that is looked at
 /// for its sake costs time.
 const MAX_WAIT: u32 = 10_000;
+/// A block's lines are no further apart, where one of them is damaged and nothing is mixed in.
+const NEAR: u32 = 16;
 /// A value with more line breaks than this is taken for a damaged line.
 const MAX_BREAKS: usize = 64;
 /// What is found in one record is handed on when it is as much as this.
@@ -68,7 +73,8 @@ impl<'a> Feed<'a> {
         assembler: &'a mut Assembler,
         drain: &'a mut dyn FnMut(&mut Assembler) -> io::Result<()>,
     ) -> Self {
-        Self { file, assembler, drain, parts: BTreeMap::new(), open: BTreeMap::new(), waited: 0 }
+        let (parts, open) = (BTreeMap::new(), BTreeMap::new());
+        Self { file, assembler, drain, parts, open, waited: 0, near: 0 }
     }
 
     /// The file is at its end; other files may continue its blocks.
@@ -189,10 +195,27 @@ impl<'a> Feed<'a> {
         for line in unquoted.as_deref().unwrap_or(text).split('\n') {
             // Whichever wrapping has left it there.
             let line = line.strip_suffix('\r').unwrap_or(line);
-            if let Some(marked) = marker::find(line) {
+            if let Some(mut marked) = marker::find(line) {
+                while let Some((first, second)) = marker::joined(&marked) {
+                    let message = format!("two lines are one: {}", excerpt(line));
+                    self.report(ProblemKind::Damaged, place, message);
+                    if line::parse(first.text).is_some() {
+                        self.marked(place, stream, first, at);
+                    } else {
+                        let source = Source::new(stream, first.tag);
+                        self.assembler.damage(first.number, place, &source);
+                    }
+                    marked = second;
+                }
                 self.marked(place, stream, marked, at);
             } else if let Some((kind, message)) = marker::unusable(line) {
+                self.assembler.damage_newest(stream, place);
                 self.report(kind, place, message);
+            } else if marker::is_lost(line, self.near > 0 && !self.open.contains_key(&stream)) {
+                self.assembler.damage_newest(stream, place);
+                let message =
+                    format!("its marker, as Trace[1]: is one, is damaged: {}", excerpt(line));
+                self.report(ProblemKind::Damaged, place, message);
             } else {
                 self.unmarked(place, stream, line);
             }
@@ -282,6 +305,7 @@ impl<'a> Feed<'a> {
         bytes: usize,
     ) {
         self.waited = 0;
+        self.near = if matches!(line, Line::End(_)) { 0 } else { NEAR };
         self.assembler.add(Found { number, place, source, line, logged_at, header, bytes });
     }
 
@@ -320,14 +344,21 @@ fn under_key(stream: Stream, key: u64) -> Stream {
 
 impl Handler for Feed<'_> {
     fn wants_next_line(&self) -> bool {
-        !self.parts.is_empty() || !self.open.is_empty() || self.assembler.has_bare()
+        self.near > 0
+            || !self.parts.is_empty()
+            || !self.open.is_empty()
+            || self.assembler.has_bare()
     }
 
     fn line(&mut self, number: u64, line: &[u8]) -> io::Result<()> {
         let line = String::from_utf8_lossy(line);
         let place = Place { file: Arc::clone(&self.file), line: number };
         self.waited += 1;
+        let was_near = self.near;
         self.record(place, unwrap::unwrap(&line))?;
+        if self.near == was_near {
+            self.near = was_near.saturating_sub(1);
+        }
         if self.waited > MAX_WAIT {
             self.stop_waiting()?;
         }

@@ -103,7 +103,7 @@ pub(super) fn parse(text: &str) -> Option<Line> {
 }
 
 fn first(text: &str) -> Option<First> {
-    let (name, rest) = text::quoted(text)?;
+    let (name, rest) = name(text)?;
     let rest = rest.strip_suffix(':')?;
     let timed = rest.strip_suffix(')').and_then(|rest| rest.rsplit_once(" (total time: "));
     let (rest, total) = match timed {
@@ -140,6 +140,11 @@ fn first(text: &str) -> Option<First> {
     })
 }
 
+/// Splits a name off, and what follows it: a blank, in all formats.
+fn name(text: &str) -> Option<(String, &str)> {
+    text::quoted(text).filter(|(_, rest)| rest.starts_with(' '))
+}
+
 fn elapsed(text: &str) -> Option<Line> {
     let (since_start, rest) = bracketed_duration(text)?;
     let (took, message) = bracketed_duration(rest.strip_prefix(' ')?)?;
@@ -166,7 +171,7 @@ fn clock(text: &str) -> Option<Item> {
         Some(rest) => (true, rest),
         None => (false, unindented.strip_prefix("---")?),
     };
-    let (name, rest) = text::quoted(rest)?;
+    let (name, rest) = name(rest)?;
     let open = rest.trim_end_matches(']');
     let closes = rest.len() - open.len();
     let (open, is_unfinished) = match open.strip_suffix(" (unfinished)") {
@@ -295,6 +300,7 @@ mod tests {
             "---\"x\" 999999999999ms (07:30:00.143)",
             "---\"x\" -9223372036854ms (07:30:00.143)",
             "--\"x\" 5ms (07:30:00.143)",
+            "---\"x\"y 5ms (07:30:00.143)",
         ] {
             assert_eq!(parse(text), None, "{text}");
         }

@@ -1,11 +1,16 @@
 //! Where a line of a block begins within a line of a log.
 
 use super::block::excerpt;
+use super::line::{self, Line};
 use super::problem::ProblemKind;
 use super::text;
 use super::time::HeaderTime;
 
 const WORD: &str = "Trace";
+/// A marker is never longer, be it damaged or not.
+const MAX_MARKER: usize = 40;
+/// Only in shorter lines is a second one looked for.
+const MAX_JOINED: usize = 64 << 10;
 
 /// A line of a block, or the text in which one begins.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +48,33 @@ pub(super) fn find(line: &str) -> Option<Marked<'_>> {
     })
 }
 
+/// Two lines of blocks between which the line break is lost, and maybe more: the first, as far as it
+/// goes, and the second.
+pub(super) fn joined<'a>(marked: &Marked<'a>) -> Option<(Marked<'a>, Marked<'a>)> {
+    let text = marked.text;
+    if text.len() > MAX_JOINED {
+        return None;
+    }
+    let second = find(text)?;
+    line::parse(second.text)?;
+    let between = &text[..text.len() - second.text.len()];
+    let marker = between.rfind(WORD)?;
+    // A name may well have a line of a trace in it.
+    let name = text.find('"').filter(|name| *name < marker);
+    let after_name = name.and_then(|name| text::quoted(&text[name..]));
+    let is_in_name = after_name.is_some_and(|(_, after)| text.len() - after.len() > marker);
+    if is_in_name && line::parse(text).is_some() {
+        return None;
+    }
+    // The second may have a header, and the first ends right before it.
+    let has_header =
+        |at: &usize| between.is_char_boundary(*at) && begins_with_header(&between[*at..]);
+    let end = (0..marker).find(has_header).unwrap_or(marker);
+    let (_, header) = split_header(&between[end..marker]);
+    let first = Marked { text: &text[..end], ..marked.clone() };
+    Some((first, Marked { header, tag: marked.tag, ..second }))
+}
+
 /// Whether a block may be in what is not unwrapped yet: quotes may be escaped, once or more.
 pub(super) fn may_be_in(text: &str) -> bool {
     from_first(text).is_some()
@@ -67,7 +99,6 @@ pub(super) fn unusable(line: &str) -> Option<(ProblemKind, String)> {
     let line = line.trim_end();
     line.match_indices(WORD).find_map(|(at, word)| {
         let rest = &line[at + word.len()..];
-        let begins_message = at == 0 || line[..at].ends_with("] ");
         let (is_cut, after) = match rest.strip_prefix('[') {
             Some(rest) => {
                 let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
@@ -78,7 +109,7 @@ pub(super) fn unusable(line: &str) -> Option<(ProblemKind, String)> {
                     return Some((ProblemKind::Damaged, message));
                 }
                 let after = after.strip_prefix(']').filter(|_| digits > 0).unwrap_or(after);
-                ((digits > 0 || begins_message) && is_lost(after), after)
+                ((digits > 0 || begins_message(line, at)) && is_broken_off(after), after)
             }
             None => {
                 let (_, after) = rest.strip_prefix(' ').and_then(text::quoted)?;
@@ -96,9 +127,57 @@ pub(super) fn unusable(line: &str) -> Option<(ProblemKind, String)> {
     })
 }
 
+/// Whether this is the line of a block whose marker cannot be read: what follows is what follows
+/// markers. `in_block` is whether a block's line stands shortly before, so that no word is needed.
+pub(super) fn is_lost(line: &str, in_block: bool) -> bool {
+    let marker = line.find("Trace[").or_else(|| line.find("Trace \""));
+    if marker.is_none() {
+        let is_rest = |rest: &str| rest.trim_end().is_empty() || begins_with_header(rest);
+        let is_cut = |len| line.strip_prefix(&WORD[..len]).is_some_and(is_rest);
+        if !in_block || (1..=WORD.len()).any(is_cut) {
+            return in_block;
+        }
+    }
+    // What names the line's kind alone tells where the message itself begins with the word.
+    let begins = marker.filter(|at| begins_message(line, *at)).map(|at| &line[at..]);
+    let is_near =
+        |start| begins.and_then(|line| line.find(start)).is_some_and(|at| at < MAX_MARKER);
+    if is_near("---\"")
+        || begins.is_some_and(|line| line.starts_with("Trace \"") && is_started(line))
+    {
+        return true;
+    }
+    let is_item = |start| {
+        let at = line.find(start);
+        at.is_some_and(|at| matches!(line::parse(&line[at..]), Some(Line::Item(_))))
+    };
+    let is_first = || {
+        let at = line.find('"');
+        at.is_some_and(|at| matches!(line::parse(&line[at..]), Some(Line::First(_))))
+    };
+    // Two times in brackets are not much: they count after what is left of a marker.
+    let is_elapsed = || {
+        let from = marker.map(|at| at + WORD.len() + 1).or_else(|| line.find("]: "));
+        let Some(rest) = from.and_then(|from| line.get(from..)) else { return false };
+        let times = rest.match_indices('[').take_while(|(at, _)| *at < MAX_MARKER).take(2);
+        times.into_iter().any(|(at, _)| line::parse(&rest[at..]).is_some())
+    };
+    is_item("---\"") || is_item("[\"") || is_elapsed() || is_first()
+}
+
+/// Whether this is a first line of the oldest format, as far as its ends show.
+fn is_started(line: &str) -> bool {
+    let after = line.strip_prefix("Trace ").and_then(text::quoted);
+    after.is_some_and(|(_, after)| after.starts_with(" (") && after.trim_end().ends_with("):"))
+}
+
+fn begins_message(line: &str, at: usize) -> bool {
+    at == 0 || line[..at].ends_with("] ")
+}
+
 /// Whether what follows the beginning of a marker is not what was written: nothing, what no text
 /// has in it, or the beginning of another line.
-fn is_lost(after: &str) -> bool {
+fn is_broken_off(after: &str) -> bool {
     after.is_empty()
         || after.starts_with(is_damage)
         || after.starts_with("Trace[")
@@ -203,6 +282,91 @@ mod tests {
         ] {
             assert_eq!(find(line), None, "{line}");
             assert_eq!(unusable(line).map(|(kind, _)| kind), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_line_without_a_readable_marker_is_known_by_what_it_says() {
+        for marker in [
+            "Trace[12a4]: ",
+            "Trace[12 4]: ",
+            "Trace[1234}: ",
+            "Trace[1234]; ",
+            "Trace[]: ",
+            "Trace[-34]: ",
+            "Trace[1234] ",
+            "Trace(1234]: ",
+            "pod-a Trace[x]: ",
+            "Tr\u{fffd}ce[1234]: ",
+        ] {
+            for text in [
+                "---\"x\" 5ms (11:12:14.005)",
+                " [\"nested\" k:v 5ms (11:12:14.005)]",
+                "[5ms] [5ms] message",
+                "[5ms] [5ms] END",
+                "\"x\" k:v (10-Mar-2025 11:12:14.000) (total time: 5ms):",
+            ] {
+                let line = format!("{marker}{text}");
+                assert_eq!(find(&line), None, "{line}");
+                assert!(is_lost(&line, true), "{line}");
+                assert_eq!(is_lost(&line, false), line.contains("Trace["), "{line}");
+            }
+        }
+        // Of a line that goes on, or is cut off, the beginning tells.
+        assert!(is_lost("Trace[12a4]: ---\"x\" q:one", false));
+        assert!(is_lost("Tra", true) && !is_lost("Tra", false));
+        assert!(is_lost("Trace \"List\" (stxrted 2016-03-31 10:42:16 +0200 CEST):", false));
+        for line in [
+            "Trace[]",
+            "Trace[i] is the second",
+            "a Trace[x]: ---\"y",
+            "Trace[\"a\"][\"b\"] = 5",
+            "Trace[x]: [5ms] END",
+            "Trace \"List\" (stopped",
+            "I0310 11:12:15.000000 1 a.go:1] \"Took\" time=\"5ms\"",
+            "[5ms] [5ms] message",
+            "",
+        ] {
+            assert!(!is_lost(line, true), "{line}");
+        }
+    }
+
+    #[test]
+    fn lines_without_a_line_break_between_them_are_two() {
+        let first = "\"C\" k:v (10-Mar-2025 11:12:14.000) (total time: 5ms):";
+        for (text, one, two, has_header) in [
+            (
+                "[\"aTrace[9]:  ---\"b\" 5ms (11:12:14.010)".to_owned(),
+                "[\"a",
+                " ---\"b\" 5ms (11:12:14.010)",
+                false,
+            ),
+            (format!("[6ms] [6ms] ENDTrace[9]: {first}"), "[6ms] [6ms] END", first, false),
+            (
+                format!("[6ms] [6ms] ENDI0310 11:12:15.421402 60 trace.go:236] Trace[9]: {first}"),
+                "[6ms] [6ms] END",
+                first,
+                true,
+            ),
+            (
+                "---\"a\" 5ms (11:12:14.005)Trace[9]:  ---\"b\" 5ms (11:12:14.010)".to_owned(),
+                "---\"a\" 5ms (11:12:14.005)",
+                " ---\"b\" 5ms (11:12:14.010)",
+                false,
+            ),
+        ] {
+            let line = format!("pod-a Trace[7]: {text}");
+            let (a, b) = joined(&find(&line).unwrap()).expect(&line);
+            assert_eq!((a.number, a.text, a.tag), (Some(7), one, "pod-a "), "{line}");
+            assert_eq!((b.number, b.text, b.tag), (Some(9), two, "pod-a "), "{line}");
+            assert_eq!(b.header.is_some(), has_header, "{line}");
+        }
+        for line in [
+            "Trace[7]: \"see Trace[9]: [5ms] [5ms] x\" (10-Mar-2025 11:12:14.000) (total time: 5ms):",
+            "Trace[7]: ---\"a\" k:Trace[9]: 5ms (11:12:14.005)",
+            "Trace[7]: [6ms] [6ms] as Trace[9]: says",
+        ] {
+            assert_eq!(joined(&find(line).unwrap()), None, "{line}");
         }
     }
 

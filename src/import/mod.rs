@@ -58,6 +58,9 @@
 //! ```
 
 mod block;
+mod check;
+#[cfg(test)]
+mod damage_tests;
 mod encoding;
 mod feed;
 mod ids;
@@ -89,8 +92,9 @@ use opentelemetry_sdk::trace::SpanData;
 use self::block::{Assembler, Block, Place};
 use self::feed::Feed;
 pub(crate) use self::printable::{Printable, PrintableLines};
+use self::rebuild::Rebuilt;
 pub(crate) use self::rebuild::place;
-use self::recent::Recent;
+use self::recent::{Copy, Recent};
 use self::scan::Stopped;
 use self::start::{Found, Starts};
 pub(crate) use self::tree::short;
@@ -260,7 +264,7 @@ impl Output {
                 return self.problem(&problem, receiver);
             }
         };
-        let (spans, has_gap) = rebuild::spans(block, first, start);
+        let Rebuilt { spans, flaw } = rebuild::spans(block, first, start);
         if !spans.iter().all(rebuild::can_be_told) {
             let message = format!(
                 "{:?} began before 1970, says {:?}: spans cannot say so, and it is left out",
@@ -269,21 +273,19 @@ impl Output {
             let problem = Problem::new(ProblemKind::Damaged, &block.place, message);
             return self.problem(&problem, receiver);
         }
-        if has_gap && !block.is_incomplete {
-            let message = format!("lines of {:?} are missing, as its brackets show", first.name);
-            self.problem(&Problem::new(ProblemKind::Damaged, &block.place, message), receiver)?;
+        let is_whole = !block.is_incomplete && flaw.is_none();
+        if let Some((kind, message)) = flaw {
+            self.problem(&Problem::new(kind, &block.place, message), receiver)?;
         }
-        let key = spans.first().map(|root| {
-            let context = &root.span_context;
-            (context.trace_id(), context.span_id(), rebuild::content(block, first))
-        });
-        // An incomplete block may be there again whole.
-        if let Some(key) = key.filter(|_| !block.is_incomplete && !has_gap)
-            && !self.recent.insert(key)
-        {
+        let Some(root) = spans.first() else { return Ok(()) };
+        let copy =
+            Copy { is_whole, content: rebuild::content(block, first), lines: block.items.len() };
+        let root = (root.span_context.trace_id(), root.span_context.span_id());
+        if !self.recent.insert(root, copy) {
             self.summary.duplicates += 1;
             return Ok(());
         }
+        self.summary.interleaved += u64::from(block.is_interleaved);
         self.summary.count(&spans, self.options.slowest);
         receiver.spans(spans)
     }

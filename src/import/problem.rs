@@ -19,6 +19,9 @@ pub struct Problem {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum ProblemKind {
+    /// Lines of a block cannot all be true, as where those of another one got into it. It is
+    /// imported as it stands.
+    Contradictory,
     /// A line cannot be understood. The rest of its block is imported.
     Damaged,
     /// The first line of a block is missing, and so is nearly all that a span needs: not imported.
@@ -66,6 +69,7 @@ impl fmt::Display for Problem {
 impl fmt::Display for ProblemKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Contradictory => "blocks that contradict themselves",
             Self::Damaged => "damaged lines",
             Self::Headless => "blocks without a first line",
             Self::Limit => "blocks given up for want of room",

@@ -10,9 +10,11 @@ use opentelemetry::{InstrumentationScope, KeyValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
 use super::block::Block;
+use super::check::{self, SLACK};
 use super::ids::Ids;
 use super::line::{First, Item, ItemKind};
 use super::printable::Printable;
+use super::problem::ProblemKind;
 use super::shape::{self, Entry, Node, Step, Tree};
 use super::text::{self, MILLISECOND, Nanos, SECOND};
 use super::time::TimeOfDay;
@@ -22,8 +24,10 @@ pub(super) const NUMBER: &str = "spanbridge.trace_number";
 /// Of the root: where the block is.
 const FILE: &str = "log.file.path";
 const LINE: &str = "log.file.line";
-/// Of the root: parts of the block are missing or cannot be read.
+/// Of the root: parts of the block are missing, cannot be read, or contradict others.
 pub(super) const INCOMPLETE: &str = "spanbridge.incomplete";
+/// Of the root: lines of other blocks stood between those of this one.
+const INTERLEAVED: &str = "spanbridge.interleaved";
 /// Of spans and events: the log leaves their time open, and it was worked out from others.
 pub(super) const ESTIMATED: &str = "spanbridge.estimated";
 /// Of a nested span: it had not ended when the block was written.
@@ -46,14 +50,29 @@ pub(super) struct RootStart {
     pub(super) is_estimated: bool,
 }
 
-/// The spans of a block, the root first and parents before children. The second is whether lines
-/// are missing in between, as brackets and indentation tell.
-pub(super) fn spans(block: &Block, first: &First, start: RootStart) -> (Vec<SpanData>, bool) {
+/// A block as spans.
+pub(super) struct Rebuilt {
+    /// The root first, and parents before children.
+    pub(super) spans: Vec<SpanData>,
+    /// What is wrong with the block as a whole, if it is not known to be incomplete yet.
+    pub(super) flaw: Option<(ProblemKind, String)>,
+}
+
+pub(super) fn spans(block: &Block, first: &First, start: RootStart) -> Rebuilt {
     let total = total(block, first);
     let mut tree = shape::tree(first, &block.items);
     Times { start: start.local, end: start.local.saturating_add(total) }
         .set(&mut tree, &block.items);
-    let Tree { nodes, has_gap, .. } = tree;
+    let flaw = if block.is_incomplete {
+        None
+    } else if tree.has_gap {
+        let message = format!("lines of {:?} are missing, as its brackets show", first.name);
+        Some((ProblemKind::Damaged, message))
+    } else {
+        let what = check::contradiction(block, first, &tree, start);
+        what.map(|what| (ProblemKind::Contradictory, format!("{:?}: {what}", first.name)))
+    };
+    let Tree { nodes, .. } = tree;
 
     let mut fields = text::fields(&first.fields);
     let ids = Ids::of(block, &mut fields);
@@ -79,8 +98,11 @@ pub(super) fn spans(block: &Block, first: &First, start: RootStart) -> (Vec<Span
             attributes.push(KeyValue::new(FILE, block.place.file.to_string()));
             attributes
                 .push(KeyValue::new(LINE, i64::try_from(block.place.line).unwrap_or(i64::MAX)));
-            if block.is_incomplete || has_gap {
+            if block.is_incomplete || flaw.is_some() {
                 attributes.push(KeyValue::new(INCOMPLETE, true));
+            }
+            if block.is_interleaved {
+                attributes.push(KeyValue::new(INTERLEAVED, true));
             }
         }
         if node.is_estimated || (node.parent.is_none() && start.is_estimated) {
@@ -108,7 +130,7 @@ pub(super) fn spans(block: &Block, first: &First, start: RootStart) -> (Vec<Span
             instrumentation_scope: SCOPE.clone(),
         });
     }
-    (spans, has_gap)
+    Rebuilt { spans, flaw }
 }
 
 /// Whether its times are ones that formats for spans have: they count from 1970 on.
@@ -190,9 +212,6 @@ struct Times {
     start: Nanos,
     end: Nanos,
 }
-
-/// Printed times are cut to the millisecond, so two of them differ by less than this from the truth.
-const SLACK: Nanos = 2 * MILLISECOND;
 
 impl Times {
     fn set(&self, tree: &mut Tree<'_>, items: &[Item]) {
@@ -298,7 +317,7 @@ impl Times {
 
 impl Entry {
     /// When the step ended, or the nested trace began.
-    fn time(self, tree: &Tree<'_>) -> Nanos {
+    pub(super) fn time(self, tree: &Tree<'_>) -> Nanos {
         if self.is_nested {
             tree.nodes[self.index].start
         } else {

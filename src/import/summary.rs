@@ -14,6 +14,7 @@ pub struct Summary {
     pub(super) bytes: u64,
     pub(super) blocks: u64,
     pub(super) duplicates: u64,
+    pub(super) interleaved: u64,
     pub(super) spans: u64,
     pub(super) events: u64,
     pub(super) assumed_utc: u64,
@@ -45,6 +46,12 @@ impl Summary {
     /// [`blocks`](Self::blocks).
     pub fn duplicates(&self) -> u64 {
         self.duplicates
+    }
+
+    /// In how many blocks lines of others stood, and each was put together all the same. Their roots
+    /// have the attribute `spanbridge.interleaved`, and say where they are.
+    pub fn interleaved(&self) -> u64 {
+        self.interleaved
     }
 
     /// How many spans were made.

@@ -375,14 +375,32 @@ fn interleaved_blocks_are_told_apart_also_with_one_number() {
     check(
         "interleaved.log",
         r#"
-2025-03-10T11:12:14.000Z Update 500ms {replica="a", spanbridge.trace_number=1298498081}
+2025-03-10T11:12:14.000Z Update 500ms {replica="a", spanbridge.trace_number=1298498081, spanbridge.interleaved=true}
   * +500ms stored by a {spanbridge.step.duration_ms=500}
-2025-03-10T11:12:14.200Z Get 700ms {replica="c", spanbridge.trace_number=911902081}
+2025-03-10T11:12:14.200Z Get 700ms {replica="c", spanbridge.trace_number=911902081, spanbridge.interleaved=true}
   * +700ms read by c {spanbridge.step.duration_ms=700}
-2025-03-10T11:12:14.100Z Update 600ms {replica="b", spanbridge.trace_number=1298498081}
+2025-03-10T11:12:14.100Z Update 600ms {replica="b", spanbridge.trace_number=1298498081, spanbridge.interleaved=true}
   * +600ms stored by b {spanbridge.step.duration_ms=600}
 "#,
     );
+    let ran = import(&["-t", "tree", "--strict", &log("interleaved.log")]);
+    let expected = "\nlines of 3 blocks were mixed with those of others: put together\n";
+    assert!(ran.stderr.contains(expected), "{}", ran.stderr);
+}
+
+#[test]
+fn lines_with_a_time_and_no_more_are_of_one_stream() {
+    // `kubectl logs --timestamps`: the rest of a value looks like a host, a unit and a message.
+    for time in ["2025-03-10T10:12:14.605000001Z", "2025-03-10T12:12:14.605000001+02:00"] {
+        let text = format!(
+            "{time} Trace[5]: \"x\" q:one\n\
+             {time} a b: c (10-Mar-2025 11:12:14.000) (total time: 600ms):\n\
+             {time} Trace[5]: [600ms] [600ms] END\n"
+        );
+        let ran = import_from(&["-t", "tree", "--strict", "-"], text.as_bytes());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert!(ran.stdout.contains(r#"q="one\na b: c""#), "{}", ran.stdout);
+    }
 }
 
 #[test]

@@ -272,6 +272,127 @@ fn a_line_that_is_cut_within_its_marker_is_told_of() {
 }
 
 #[test]
+fn a_marker_that_is_damaged_in_any_way_is_told_of() {
+    // Each line has a step, and nothing but its marker is wrong.
+    let markers = [
+        "Trace[12a4]:",
+        "Trace[12 4]:",
+        "Trace[1234}:",
+        "Trace[1234];:",
+        "Trace[]:",
+        "Trace[-34]:",
+        "Trace[1234]",
+        "Trxce[1234]:",
+    ];
+    let mut text =
+        "Trace[1234]: \"x\" (10-Mar-2025 11:12:14.000) (total time: 600ms):\n".to_owned();
+    for marker in markers {
+        let _ = writeln!(text, "{marker} ---\"step\" 5ms (11:12:14.005)");
+    }
+    text += "Trace[1234]: [600ms] [600ms] END\n";
+    let ran = import_from(&["-t", "tree", "--strict", "-"], text.as_bytes());
+    assert_eq!(ran.code, 3);
+    assert_eq!(reported(&ran), [2, 3, 4, 5, 6, 7, 8, 9], "{}", ran.stderr);
+    assert!(ran.stderr.contains("damaged lines (8)\n"), "{}", ran.stderr);
+    assert!(ran.stdout.contains("spanbridge.incomplete=true"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_line_that_runs_into_the_next_is_reported_where_it_is() {
+    let text = "Trace[7]: \"A\" (10-Mar-2025 11:12:14.000) (total time: 500ms):\n\
+        Trace[7]: [500ms] [500ms] ENDI0310 11:12:15.421402 60 trace.go:236] Trace[9]: \"C\" \
+        (10-Mar-2025 11:12:15.000) (total time: 400ms):\n\
+        Trace[9]: [400ms] [400ms] END\n";
+    let ran = import_from(&["-t", "tree", "--strict", "-"], text.as_bytes());
+    assert_eq!((ran.code, reported(&ran)), (3, vec![2]), "{}", ran.stderr);
+    assert_eq!(ran.stdout.lines().count(), 2, "{}", ran.stdout);
+    assert!(!ran.stdout.contains("incomplete"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_block_that_contradicts_itself_is_told_of() {
+    let first = "Trace[5]: \"x\" (10-Mar-2025 11:12:14.000) (total time: 600ms):\n";
+    let end = "Trace[5]: [600ms] [600ms] END\n";
+    let old = "Trace[5]: \"x\" (started: 2019-10-14 02:45:02 +0000 UTC) (total time: 600ms):\n";
+    for (lines, expected) in [
+        (
+            format!("{first}Trace[5]: [500ms] [500ms] END\n"),
+            "its first line says that it took 600ms, and its last 500ms",
+        ),
+        (
+            format!("{first}Trace[5]: ---\"late\" 5ms (11:12:14.700)\n{end}"),
+            "\"late\" came 700ms after the start, and the whole took 600ms",
+        ),
+        (
+            format!("{first}Trace[5]: [\"late\" 5ms (11:12:14.700)]\n{end}"),
+            "\"late\" came 700ms after the start, and the whole took 600ms",
+        ),
+        (
+            format!("{first}Trace[5]: ---\"long\" 550ms (11:12:14.500)\n{end}"),
+            "\"long\" took 550ms, and ended 500ms after the step before it or the start",
+        ),
+        (
+            format!("{old}Trace[5]: [700ms] [700ms] late\n{end}"),
+            "\"late\" came 700ms after the start, and the whole took 600ms",
+        ),
+    ] {
+        let ran = import_from(&["-t", "tree", "--strict", "-"], lines.as_bytes());
+        assert_eq!((ran.code, reported(&ran)), (3, vec![1]), "{}", ran.stderr);
+        assert!(ran.stderr.contains(&format!("-:1: \"x\": {expected}\n")), "{}", ran.stderr);
+        let counted = "problems: blocks that contradict themselves (1)\n";
+        assert!(ran.stderr.contains(counted), "{}", ran.stderr);
+        assert!(ran.stdout.contains("spanbridge.incomplete=true"), "{}", ran.stdout);
+    }
+}
+
+#[test]
+fn of_blocks_that_nothing_tells_apart_none_counts_as_whole() {
+    // 1. Two replicas use the same number, and nothing else tells their lines apart.
+    // 2. The second block gets the first one's step and end.
+    let text = "Trace[7]: \"A\" r:1 (10-Mar-2025 11:12:14.000) (total time: 500ms):\n\
+        Trace[7]: \"B\" r:2 (10-Mar-2025 11:12:14.100) (total time: 600ms):\n\
+        Trace[7]: ---\"a step\" 500ms (11:12:14.500)\n\
+        Trace[7]: [500ms] [500ms] END\n\
+        Trace[7]: ---\"b step\" 600ms (11:12:14.700)\n\
+        Trace[7]: [600ms] [600ms] END\n";
+    let ran = import_from(&["-t", "tree", "--strict", "-"], text.as_bytes());
+    assert_eq!((ran.code, reported(&ran)), (3, vec![1, 2, 5]), "{}", ran.stderr);
+    assert_eq!(ran.stdout.matches("spanbridge.incomplete=true").count(), 2, "{}", ran.stdout);
+}
+
+#[test]
+fn a_block_that_is_not_whole_does_not_take_the_place_of_the_whole_one() {
+    // Three overlapping files: the second ends within the block, and so does the third, further on.
+    let dir = std::env::temp_dir().join(format!("spanbridge-overlap-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let lines = [
+        "Trace[5]: \"x\" (10-Mar-2025 11:12:14.000) (total time: 600ms):\n",
+        "Trace[5]: ---\"a\" 500ms (11:12:14.500)\n",
+        "Trace[5]: ---\"b\" 100ms (11:12:14.600)\n",
+        "Trace[5]: [600ms] [600ms] END\n",
+    ];
+    let file = |name: &str, count| {
+        let path = dir.join(name);
+        std::fs::write(&path, lines[..count].concat()).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (whole, one, two) = (file("0.log", 4), file("1.log", 2), file("2.log", 3));
+    let run = |files: &[&String]| {
+        let mut args = vec!["-t", "tree"];
+        args.extend(files.iter().map(|file| file.as_str()));
+        import(&args)
+    };
+    let (after, parts) = (run(&[&whole, &two, &one]), run(&[&two, &one]));
+    std::fs::remove_dir_all(&dir).unwrap();
+    assert_eq!(after.stdout.lines().count(), 3, "{}{}", after.stdout, after.stderr);
+    assert!(!after.stdout.contains("incomplete"), "{}", after.stdout);
+    assert!(after.stderr.contains("2 blocks found again and left out"), "{}", after.stderr);
+    assert!(after.stderr.contains("blocks cut off (2)"), "{}", after.stderr);
+    assert_eq!(parts.stdout.lines().count(), 3, "{}{}", parts.stdout, parts.stderr);
+    assert!(parts.stderr.contains("1 block found again and left out"), "{}", parts.stderr);
+}
+
+#[test]
 fn a_year_that_cannot_be_told_is_not_1970() {
     let text = "Trace[1]: \"x\" (10-Mar-9999 11:12:14.000) (total time: 5ms):\n\
         Trace[1]: [5ms] [5ms] END\n\
@@ -350,7 +471,7 @@ fn deep_nesting_does_not_overflow_anything() {
     for _ in 0..depth {
         text.push_str("Trace[1]: [\"x\" 5ms (11:12:14.000)\n");
     }
-    let _ = writeln!(text, "Trace[1]: ---\"y\" 5ms (11:12:14.000){}", "]".repeat(depth));
+    let _ = writeln!(text, "Trace[1]: ---\"y\" 5ms (11:12:14.005){}", "]".repeat(depth));
     text.push_str("Trace[1]: [5ms] [5ms] END\n");
     let ran = import_from(&["-t", "json", "--strict", "-"], text.as_bytes());
     assert_eq!((ran.code, ran.stdout.lines().count()), (0, depth + 1), "{}", ran.stderr);
