@@ -12,9 +12,10 @@ use super::departures::{Entered, Found};
 use super::engine::Engine;
 use super::record::{Body, Head, Identity, Parent, Slot, State};
 use super::slots::At;
-use super::thread::{Local, Pending, ThreadState, with_local, with_thread};
+use super::thread::{Local, ThreadState, with_local, with_thread};
 use super::visit::Encoder;
 use super::{BridgeLayer, context};
+use crate::propagation::{Carried, TraceParent};
 
 /// How a new span begins, as far as its thread alone can tell.
 enum Begun<'a> {
@@ -35,7 +36,8 @@ struct Start<'a> {
     next: Next,
 }
 
-/// What is still to be done.
+/// What is still to be done. A whole word: one that is written in part and read whole is waited for.
+#[repr(usize)]
 enum Next {
     /// The values that the span is made with are wanted.
     Record,
@@ -156,11 +158,11 @@ fn begin<'a>(
     if thread.is_asking() {
         return Begun::Ignored;
     }
-    if let Some(pending) = thread.pending() {
+    if let Some(caller) = thread.pending() {
         // Without a caller and a parent that is named, it is a root: what this thread has entered
         // is another request's.
-        if pending.parent.is_some() || attrs.parent().is_none() {
-            return begin_entry(engine, thread, local, attrs, Some(pending));
+        if caller.is_some() || attrs.parent().is_none() {
+            return begin_entry(engine, thread, local, attrs, Some(caller));
         }
     }
     if attrs.is_root() {
@@ -225,7 +227,7 @@ fn begin_entry<'a>(
     thread: &ThreadState,
     local: &mut Local,
     attrs: &Attributes<'_>,
-    pending: Option<Pending>,
+    pending: Option<Option<TraceParent>>,
 ) -> Begun<'a> {
     let Some(at) = local.take(engine) else { return Begun::Ignored };
     let slot = engine.slot(at);
@@ -234,9 +236,10 @@ fn begin_entry<'a>(
     // A parent that was given with the span cannot be replaced.
     let is_final = pending.is_some();
     match pending {
-        Some(pending) => {
+        Some(parent) => {
             thread.take_pending();
-            context::adopt(&mut body, pending.carried(), pending.parent.is_some());
+            let entries = thread.pending_entries();
+            context::adopt(&mut body, Carried { parent, entries }, parent.is_some());
         }
         None if !attrs.is_root() => context::adopt_current(&mut body),
         None => {}

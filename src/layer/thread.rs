@@ -25,9 +25,12 @@ thread_local! {
         ThreadState {
             is_suppressed: Cell::new(false),
             is_asking: Cell::new(false),
-            has_pending: Cell::new(false),
-            pending: Cell::new(Pending::NONE),
-            pending_entries: RefCell::new(None),
+            pending: Pending {
+                is_there: Cell::new(false),
+                is_taken: Cell::new(false),
+                parent: Cell::new(None),
+                entries: RefCell::new(None),
+            },
             locals: RefCell::new(Vec::new()),
         }
     };
@@ -38,37 +41,56 @@ pub(super) struct ThreadState {
     /// A sampler or an id generator is being asked: the spans that it makes are not ours to record,
     /// or it would be asked about them in turn.
     is_asking: Cell<bool>,
-    /// Whether the next span is to take `pending`, be it that it says that the span is a root.
-    has_pending: Cell<bool>,
-    pending: Cell<Pending>,
-    /// The values that come with `pending`; looked at only where it says that there are some.
-    pending_entries: RefCell<Option<Context>>,
+    pending: Pending,
     /// One for each layer this thread has met, mostly one in all.
     locals: RefCell<Vec<Local>>,
 }
 
-/// What the next span is to take as its parent.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pending {
+/// What the next span is to take as its parent. Each part is written and read on its own: with what
+/// is copied whole, a processor waits for the parts.
+#[derive(Debug)]
+struct Pending {
+    /// Whether there is something to take, be it that the span is a root.
+    is_there: Cell<bool>,
+    is_taken: Cell<bool>,
+    parent: Cell<Option<TraceParent>>,
+    entries: RefCell<Option<Context>>,
+}
+
+/// What was pending before something else was.
+struct Before {
     is_taken: bool,
-    has_entries: bool,
-    pub(super) parent: Option<TraceParent>,
+    parent: Option<TraceParent>,
+    entries: Option<Context>,
 }
 
 impl Pending {
-    const NONE: Self = Self { is_taken: false, has_entries: false, parent: None };
-
-    /// What the span that takes this carries, asked while [`with_pending_parent`] runs.
-    #[inline]
-    pub(super) fn carried(self) -> Carried {
-        let entries = if self.has_entries { pending_entries() } else { None };
-        Carried { parent: self.parent, entries }
+    /// Takes out what is there, if there is something.
+    fn take(&self) -> Option<Before> {
+        self.is_there.replace(false).then(|| Before {
+            is_taken: self.is_taken.get(),
+            parent: self.parent.get(),
+            entries: self.entries.take(),
+        })
     }
-}
 
-#[cold]
-fn pending_entries() -> Option<Context> {
-    THREAD.try_with(|thread| thread.pending_entries.borrow().clone()).ok().flatten()
+    /// Puts back what was there. What takes its place is the caller's to drop.
+    fn put_back(&self, before: Option<Before>) -> Option<Context> {
+        self.is_there.set(before.is_some());
+        match before {
+            Some(Before { is_taken, parent, entries }) => {
+                self.is_taken.set(is_taken);
+                self.parent.set(parent);
+                self.entries.replace(entries)
+            }
+            None if self.has_entries() => self.entries.take(),
+            None => None,
+        }
+    }
+
+    fn has_entries(&self) -> bool {
+        self.entries.borrow().is_some()
+    }
 }
 
 impl ThreadState {
@@ -78,18 +100,23 @@ impl ThreadState {
         self.is_asking.get()
     }
 
-    /// What [`with_pending_parent`] has for the next span.
+    /// The parent that [`with_pending_parent`] has for the next span; within, `None` is that it is a
+    /// root.
     #[inline]
-    pub(super) fn pending(&self) -> Option<Pending> {
-        self.has_pending.get().then(|| self.pending.get())
+    pub(super) fn pending(&self) -> Option<Option<TraceParent>> {
+        self.pending.is_there.get().then(|| self.pending.parent.get())
+    }
+
+    /// The values that come with it.
+    #[inline]
+    pub(super) fn pending_entries(&self) -> Option<Context> {
+        self.pending.entries.borrow().clone()
     }
 
     /// Tells [`with_pending_parent`] that a span has what there is for it.
     #[inline]
     pub(super) fn take_pending(&self) {
-        if self.has_pending.get() {
-            self.pending.set(Pending { is_taken: true, ..self.pending.get() });
-        }
+        self.pending.is_taken.set(true);
     }
 }
 
@@ -376,33 +403,26 @@ pub(super) fn asking<R>(ask: impl FnOnce() -> R) -> Option<R> {
 /// Runs `make` so that the span it starts takes what is `carried` as its parent. False where no
 /// layer of ours took it.
 pub(crate) fn with_pending_parent<R>(carried: &Carried, make: impl FnOnce() -> R) -> (R, bool) {
-    struct Restore {
-        had_pending: bool,
-        pending: Pending,
-        /// What to put back, where it was replaced.
-        entries: Option<Option<Context>>,
-    }
+    struct Restore(Option<Before>);
     impl Drop for Restore {
         fn drop(&mut self) {
-            let _ = THREAD.try_with(|thread| {
-                thread.has_pending.set(self.had_pending);
-                thread.pending.set(self.pending);
-                self.entries.take().map(|entries| thread.pending_entries.replace(entries))
-            });
+            let _ = THREAD.try_with(|thread| thread.pending.put_back(self.0.take()));
         }
     }
     let set = THREAD.try_with(|thread| {
-        let has_entries = carried.entries.is_some();
-        let pending = Pending { is_taken: false, has_entries, parent: carried.parent };
-        Restore {
-            had_pending: thread.has_pending.replace(true),
-            pending: thread.pending.replace(pending),
-            entries: has_entries.then(|| thread.pending_entries.replace(carried.entries.clone())),
+        let pending = &thread.pending;
+        let restore = Restore(pending.take());
+        if carried.entries.is_some() {
+            pending.entries.replace(carried.entries.clone());
         }
+        pending.parent.set(carried.parent);
+        pending.is_taken.set(false);
+        pending.is_there.set(true);
+        restore
     });
     let Ok(restore) = set else { return (make(), false) };
     let made = make();
-    let is_taken = THREAD.try_with(|thread| thread.pending.get().is_taken).unwrap_or(false);
+    let is_taken = THREAD.try_with(|thread| thread.pending.is_taken.get()).unwrap_or(false);
     drop(restore);
     (made, is_taken)
 }
@@ -411,9 +431,9 @@ pub(crate) fn with_pending_parent<R>(carried: &Carried, make: impl FnOnce() -> R
 /// the span whose value that is. A panic in there is caught further in.
 #[inline]
 pub(super) fn without_pending_parent(format: impl FnOnce()) {
-    let had_pending = THREAD.try_with(|thread| thread.has_pending.replace(false));
+    let before = THREAD.try_with(|thread| thread.pending.take());
     format();
-    if let Ok(true) = had_pending {
-        let _ = THREAD.try_with(|thread| thread.has_pending.set(true));
+    if let Ok(Some(before)) = before {
+        let _ = THREAD.try_with(|thread| thread.pending.put_back(Some(before)));
     }
 }
