@@ -1,11 +1,11 @@
 //! From what is carried to the headers of a request.
 
-use actix_http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_http::header::{HeaderMap, HeaderName};
 use actix_http::{RequestHead, RequestHeadType};
 use awc::ConnectRequest;
 
 use super::settings::Settings;
-use crate::propagation::{self, Carried, Field, HeaderInjector};
+use crate::propagation::{self, Carried, Field, HeaderInjector, Sent};
 
 /// Writes `carried` over whatever trace context and baggage the request has already.
 ///
@@ -124,7 +124,7 @@ fn for_each_name(settings: &Settings, mut f: impl FnMut(&HeaderName)) {
 /// The W3C headers.
 fn inject_w3c(carried: &Carried, headers: &mut HeaderMap) {
     propagation::inject(carried, |field, value| {
-        if let Some(value) = value.and_then(|value| HeaderValue::from_bytes(value).ok()) {
+        if let Some(value) = value.and_then(Sent::header_value) {
             headers.insert(field.header_name().clone(), value);
         }
     });
@@ -135,6 +135,7 @@ mod tests {
     use std::rc::Rc;
     use std::sync::Arc;
 
+    use actix_http::header::HeaderValue;
     use opentelemetry::baggage::BaggageExt as _;
     use opentelemetry::propagation::TextMapCompositePropagator;
     use opentelemetry::trace::{SpanId, TraceFlags, TraceId};

@@ -10,8 +10,11 @@ mod context;
 mod departures;
 pub(crate) mod encoding;
 mod engine;
+#[cfg(any(feature = "actix-web", feature = "awc"))]
+mod header;
 mod identity;
 mod lookup;
+mod prefetch;
 mod record;
 #[cfg(feature = "tracing-opentelemetry")]
 mod renamed;
@@ -40,6 +43,8 @@ pub use self::builder::{LayerBuilder, layer};
 pub(crate) use self::clock::Calibration;
 pub use self::context::SetParentError;
 pub(crate) use self::engine::{Engine, Limits};
+#[cfg(any(feature = "actix-web", feature = "awc"))]
+pub(crate) use self::header::header_value;
 pub(crate) use self::lookup::{
     carried_by, context_of, for_each_engine_of, is_recording, is_served, set_parent,
 };

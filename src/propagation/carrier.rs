@@ -56,6 +56,8 @@ mod header_map {
     use opentelemetry::propagation::{Extractor, Injector};
 
     use super::{Field, HeaderLines};
+    use crate::layer;
+    use crate::propagation::Sent;
 
     /// Stands for a line that is not UTF-8. Nothing that a propagator reads accepts it, and the
     /// number of lines stays true.
@@ -71,6 +73,17 @@ mod header_map {
                 Self::TraceParent => &TRACE_PARENT,
                 Self::TraceState => &TRACE_STATE,
                 Self::Baggage => &BAGGAGE,
+            }
+        }
+    }
+
+    impl Sent<'_> {
+        /// Ready for a header map; `None` where HTTP does not allow it.
+        #[inline]
+        pub(crate) fn header_value(self) -> Option<HeaderValue> {
+            match self {
+                Self::Parent(parent) => Some(layer::header_value(parent)),
+                Self::Text(text) => HeaderValue::from_str(text).ok(),
             }
         }
     }

@@ -159,19 +159,25 @@ pub(crate) fn extract(headers: &impl HeaderLines) -> Carried {
     Carried { parent, entries }
 }
 
-/// Calls `set` once for each [`Field`]: with the value to send, or with `None` if there is nothing
-/// to send, so that a header left over from another message can be removed. Values are visible
-/// ASCII, with spaces and tabs.
+/// What is sent in a header.
+#[cfg(any(feature = "actix-web", feature = "awc", test))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sent<'a> {
+    Parent(TraceParent),
+    /// Visible ASCII, with spaces and tabs.
+    Text(&'a str),
+}
+
+/// Calls `set` once for each [`Field`]: with what to send, or with `None` if there is nothing to
+/// send, so that a header left over from another message can be removed.
 ///
 /// Does not allocate, unless there is baggage.
 #[cfg(any(feature = "actix-web", feature = "awc", test))]
-pub(crate) fn inject(carried: &Carried, mut set: impl FnMut(Field, Option<&[u8]>)) {
-    let formatted = carried.parent.map(|parent| parent.format());
-    set(Field::TraceParent, formatted.as_ref().map(<[u8; _]>::as_slice));
+pub(crate) fn inject(carried: &Carried, mut set: impl FnMut(Field, Option<Sent<'_>>)) {
+    set(Field::TraceParent, carried.parent.map(Sent::Parent));
     let raw = carried.entries.as_ref().and_then(|cx| cx.get::<RawTraceState>());
-    let raw =
-        raw.map(|raw| raw.0.as_bytes()).filter(|text| formatted.is_some() && !text.is_empty());
-    set(Field::TraceState, raw);
+    let raw = raw.filter(|raw| carried.parent.is_some() && !raw.0.is_empty());
+    set(Field::TraceState, raw.map(|raw| Sent::Text(&raw.0)));
     let baggage = carried.entries.as_ref().and_then(baggage::outgoing);
-    set(Field::Baggage, baggage.as_deref().map(str::as_bytes));
+    set(Field::Baggage, baggage.as_deref().map(Sent::Text));
 }

@@ -1,10 +1,10 @@
 //! From headers to a span and back, without an OpenTelemetry context in between.
 
-use actix_http::header::{HeaderMap, HeaderValue};
+use actix_http::header::HeaderMap;
 use opentelemetry::Context;
 use tracing::Span;
 
-use super::{Carried, extract, inject};
+use super::{Carried, Sent, extract, inject};
 use crate::interop;
 
 /// A span that [`start_span`] started.
@@ -61,7 +61,7 @@ pub fn inject_span(span: &Span, headers: &mut HeaderMap) {
 pub(super) fn inject_into(carried: &Carried, headers: &mut HeaderMap) {
     inject(carried, |field, value| {
         let name = field.header_name();
-        match value.and_then(|value| HeaderValue::from_bytes(value).ok()) {
+        match value.and_then(Sent::header_value) {
             Some(value) => drop(headers.insert(name.clone(), value)),
             // A look costs less than a removal of nothing.
             None if headers.contains_key(name) => drop(headers.remove(name)),
