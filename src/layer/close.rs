@@ -7,6 +7,7 @@ use tracing::Metadata;
 use crate::export::chunk::{Chunk, SpanRecord};
 use crate::export::stats::DropReason;
 use crate::layer::engine::Engine;
+use crate::layer::prefetch;
 use crate::layer::record::{Body, Side, Slot, State};
 use crate::layer::slots::At;
 use crate::layer::thread::{Local, Outbound, ThreadShared, with_local};
@@ -177,4 +178,8 @@ fn push(
         dropped_attributes: body.attributes.dropped(),
         side: body.side.take(),
     });
+    // Where the next span goes.
+    prefetch::for_writing::<4>(chunk.bytes.as_ptr().wrapping_add(chunk.bytes.len()));
+    let next = chunk.spans.as_ptr().wrapping_add(chunk.spans.len());
+    prefetch::for_writing::<3>(next.cast());
 }
