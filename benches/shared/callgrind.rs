@@ -1,10 +1,13 @@
 //! Instructions and heap allocations, counted by valgrind's tool callgrind: within a hundredth the
 //! same on every run and every machine, which times are not.
 
+use std::collections::HashSet;
+use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{fs, io};
 
+use super::sink;
 use super::work::{Op, Work};
 
 /// What a child that is counted starts with, before the names of stack and work.
@@ -13,8 +16,8 @@ pub(crate) const FLAG: &str = "--counted";
 /// Until pools, tables and buffers have their size.
 const WARM_UP: u64 = 2_000;
 
-/// Few and more, so far apart that what happens only now and then, as when a chunk is handed over,
-/// happens as often as it should.
+/// Spans, few and more, so far apart that what happens only now and then, as when a chunk is handed
+/// over, happens as often as it should.
 const ITERATIONS: (u64, u64) = (64, 2_112);
 
 /// What the C library chooses by processor, chosen for all of them: no wide registers, and copies
@@ -50,7 +53,8 @@ impl std::fmt::Display for CountError {
 /// what is counted is the difference. `file` is where valgrind leaves what it finds, and is removed
 /// again. `None` where the stack cannot do the work.
 pub(crate) fn count(stack: &str, work: Work, file: &Path) -> Result<Option<Count>, CountError> {
-    count_by_name(stack, work.name(), ITERATIONS, file)
+    let (few, more) = ITERATIONS;
+    count_by_name(stack, work.name(), (few * work.a_span(), more * work.a_span()), file)
 }
 
 /// The same for any work, with the numbers of iterations that suit it.
@@ -69,7 +73,7 @@ pub(crate) fn count_by_name(
     }))
 }
 
-/// What a whole child costs; but for instructions, of which only those of the work are counted.
+/// What the work costs in one child.
 struct Total {
     instructions: u64,
     allocations: u64,
@@ -86,6 +90,7 @@ fn total(
         // Threads take turns, as they would with cores of their own; each is counted by itself.
         .args(["--tool=callgrind", "--quiet", "--fair-sched=yes", "--separate-threads=yes"])
         .args(["--collect-atstart=no", "--toggle-collect=*callgrind::measured*"])
+        .args(["--dump-instr=yes", "--dump-line=no", "--compress-strings=no", "--compress-pos=no"])
         .arg(format!("--callgrind-out-file={}", file.display()))
         .arg(program)
         .args([FLAG, stack, work, &iterations.to_string()])
@@ -131,7 +136,7 @@ pub(crate) fn run_if_counted(stacks: &[super::stack::Stack]) -> bool {
             let finish = || {
                 (running.finish)();
             };
-            run(&mut op, (WARM_UP, iterations), work.burst(), finish);
+            run(&mut op, (WARM_UP * work.a_span(), iterations), work.burst(), finish);
         }
         None => println!("cannot"),
     }
@@ -148,7 +153,15 @@ pub(crate) fn asked() -> Option<(String, String, u64)> {
 
 /// Does it so often to warm up, and then so often to be counted. In bursts, so that no queue is ever
 /// full; what `finish` does in between, such as exporting, is not counted.
+///
+/// First comes a burst of which nothing is exported before its end, and which is twice as long, since
+/// an exporter takes some spans in before it waits: as many as this in a queue there will not be
+/// again, however late the exporter's thread gets its turn, so all memory for that is there.
 pub(crate) fn run(op: &mut Op, (warm_up, iterations): (u64, u64), burst: u64, finish: impl Fn()) {
+    sink::while_held(|| {
+        op(warm_up.min(burst.saturating_mul(2)));
+    });
+    finish();
     in_bursts(warm_up, burst, &finish, |some| {
         op(some);
     });
@@ -168,33 +181,41 @@ fn in_bursts(iterations: u64, burst: u64, finish: &impl Fn(), mut call: impl FnM
 /// valgrind counts what this and all that it calls executes.
 #[inline(never)]
 fn measured(op: &mut Op, iterations: u64) {
-    std::hint::black_box(op(std::hint::black_box(iterations)));
+    black_box(op(black_box(iterations)));
 }
 
-/// Of a profile in callgrind's format: `cfn=` names who is called (with its number, and where it
-/// comes first its name), and the `calls=` that follows says how often.
+/// Of a profile in callgrind's format: `fn=` names a function, whose instructions follow by address,
+/// each with how often it was executed, and among them calls: `cfn=` names who is called, `calls=` how
+/// often and where, and the line after that what it cost.
+///
+/// An allocation is an execution of an allocator's first instruction. The numbers of calls will not
+/// do: they are of the program's whole life, and left out where no call cost anything in `measured`.
 fn read(profile: &str) -> Result<Total, CountError> {
     const ALLOCATORS: [&str; 5] =
         ["malloc", "calloc", "realloc", "aligned_alloc", "posix_memalign"];
-    let mut allocators = Vec::new();
-    let mut is_allocator = false;
-    let (mut instructions, mut allocations) = (None, 0);
+    let (mut is_allocator, mut calls_allocator, mut is_call) = (false, false, false);
+    let (mut entries, mut executed) = (HashSet::new(), Vec::new());
+    let mut instructions = None;
     for line in profile.lines() {
-        if let Some(callee) = line.strip_prefix("cfn=").or_else(|| line.strip_prefix("fn=")) {
-            let (number, name) = callee.split_once(' ').unwrap_or((callee, ""));
-            if ALLOCATORS.contains(&name) {
-                allocators.push(number);
-            }
-            is_allocator = line.starts_with('c') && allocators.contains(&number);
+        if let Some(name) = line.strip_prefix("fn=") {
+            is_allocator = ALLOCATORS.contains(&name);
+        } else if let Some(name) = line.strip_prefix("cfn=") {
+            calls_allocator = ALLOCATORS.contains(&name);
         } else if let Some(calls) = line.strip_prefix("calls=") {
-            let times = calls.split(' ').next().and_then(|times| times.parse::<u64>().ok());
-            allocations += if is_allocator { times.unwrap_or(0) } else { 0 };
+            is_call = true;
+            if calls_allocator {
+                entries.extend(calls.split(' ').nth(1));
+            }
         } else if let Some(total) = line.strip_prefix("totals: ") {
             instructions = total.trim().parse::<u64>().ok();
+        } else if !std::mem::take(&mut is_call) && is_allocator {
+            executed.extend(line.split_once(' '));
         }
     }
     let instructions = instructions.filter(|total| *total > 0).ok_or_else(|| {
         CountError::Failed("the profile has no total: `measured` was not found".to_owned())
     })?;
+    let firsts = executed.into_iter().filter(|(address, _)| entries.contains(address));
+    let allocations = firsts.filter_map(|(_, times)| times.parse::<u64>().ok()).sum();
     Ok(Total { instructions, allocations })
 }

@@ -113,7 +113,7 @@ pub(crate) fn set_up(stacks: &[Stack], stack: &str, work: &str) -> (Running, Wor
     let work = Work::named(work).unwrap_or_else(|| {
         panic!("no work {work:?}; there are {:?}", Work::ALL.map(Work::name));
     });
-    ((found.set_up)(), work)
+    ((found.set_up)(work), work)
 }
 
 #[allow(clippy::print_stdout, reason = "it answers on standard output")]

@@ -11,15 +11,15 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::ours::on_tracing;
 use super::spans;
-use super::stack::{Running, Stack};
+use super::stack::{self, Running, Stack};
 use super::work::{Op, Work};
 
 /// A registry, a layer that looks at all values and keeps none, and for the request its headers read
 /// and written, with the same ids again and again.
 pub(crate) const FLOOR: Stack = Stack {
     name: "registry, values and headers",
-    set_up: || {
-        tracing_subscriber::registry().with(Looks).init();
+    set_up: |work| {
+        stack::install(tracing_subscriber::registry().with(Looks), work);
         Running::without_spans(|work| {
             let works = [Work::Span, Work::Span8, Work::Span9, Work::Child8, Work::Request];
             works.contains(&work).then(|| on_tracing(work, request))

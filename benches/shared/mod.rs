@@ -15,4 +15,5 @@ pub(crate) mod ours;
 pub(crate) mod sink;
 pub(crate) mod spans;
 pub(crate) mod stack;
+pub(crate) mod trace;
 pub(crate) mod work;

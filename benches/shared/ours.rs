@@ -11,14 +11,14 @@ use tracing_subscriber::prelude::*;
 
 use super::sink::Sink;
 use super::spans;
-use super::stack::{Outcome, Running, Stack};
+use super::stack::{self, Outcome, Running, Stack};
 use super::work::{Op, Work};
 
 /// The floor that no layer can go below.
 pub(crate) const REGISTRY: Stack = Stack {
     name: "registry alone",
-    set_up: || {
-        tracing_subscriber::registry().init();
+    set_up: |work| {
+        stack::install(tracing_subscriber::registry(), work);
         Running::without_spans(|work| {
             Some(on_tracing(work, || {
                 Box::new(|n| {
@@ -32,15 +32,17 @@ pub(crate) const REGISTRY: Stack = Stack {
 /// Every span recorded, and thrown away at the end.
 pub(crate) const SAMPLED: Stack = Stack {
     name: "spanbridge",
-    set_up: || set_up(spanbridge::layer(), |work| Some(on_tracing(work, || request(true)))),
+    set_up: |work| {
+        set_up(work, spanbridge::layer(), |work| Some(on_tracing(work, || request(true))))
+    },
 };
 
 /// Callers that do not record, and no traces of its own.
 pub(crate) const UNSAMPLED: Stack = Stack {
     name: "spanbridge, unsampled",
-    set_up: || {
+    set_up: |work| {
         let layer = spanbridge::layer().with_sampler(Sampler::AlwaysOff);
-        let mut running = set_up(layer, |work| Some(on_tracing(work, || request(false))));
+        let mut running = set_up(work, layer, |work| Some(on_tracing(work, || request(false))));
         // It owns the guard, with which the pipeline would end.
         let finish = running.finish;
         running.finish = Box::new(move || {
@@ -55,15 +57,15 @@ pub(crate) const UNSAMPLED: Stack = Stack {
 /// A service with spans and a subscriber, but not our layer in it: context is passed on.
 pub(crate) const NO_LAYER: Stack = Stack {
     name: "spanbridge, no layer",
-    set_up: || {
-        tracing_subscriber::registry().init();
+    set_up: |work| {
+        stack::install(tracing_subscriber::registry(), work);
         Running::without_spans(only_request)
     },
 };
 
 /// What `init(None)` leaves: no subscriber at all. Context is passed on.
 pub(crate) const OFF: Stack =
-    Stack { name: "spanbridge, off", set_up: || Running::without_spans(only_request) };
+    Stack { name: "spanbridge, off", set_up: |_| Running::without_spans(only_request) };
 
 fn only_request(work: Work) -> Option<Op> {
     (work == Work::Request).then(|| request(true))
@@ -77,10 +79,10 @@ pub(crate) fn on_tracing(work: Work, request: impl FnOnce() -> Op) -> Op {
 }
 
 /// The layer with an exporter that throws away, as the global subscriber.
-pub(crate) fn set_up(layer: LayerBuilder, op: fn(Work) -> Option<Op>) -> Running {
+pub(crate) fn set_up(work: Work, layer: LayerBuilder, op: fn(Work) -> Option<Op>) -> Running {
     let sink = Sink::default();
     let (layer, guard) = layer.with_exporter(sink.clone()).build();
-    tracing_subscriber::registry().with(layer).init();
+    stack::install(tracing_subscriber::registry().with(layer), work);
     let finish = move || {
         guard.force_flush(Duration::from_secs(60)).expect("a sink is not slow");
         let stats = guard.stats();

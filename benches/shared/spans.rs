@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
-use tracing::{Span, info_span};
+use tracing::{Span, debug_span, info_span};
 
 use super::work::{EVENTS_A_SPAN, SPANS_A_BATCH, Work};
 
@@ -18,6 +18,10 @@ pub(crate) fn work(work: Work, iterations: u64) -> Duration {
             let _parent = info_span!("parent").entered();
             repeat(iterations, || in_and_out(span_8()))
         }
+        Work::Disabled8 => {
+            assert!(disabled_8().is_disabled(), "its level is not turned off");
+            repeat(iterations, || in_and_out(black_box(disabled_8())))
+        }
         Work::EnterExit => {
             let span = info_span!("work");
             repeat(iterations, || span.in_scope(|| black_box(())))
@@ -25,6 +29,7 @@ pub(crate) fn work(work: Work, iterations: u64) -> Duration {
         Work::Event => events(iterations),
         Work::Records => records(iterations),
         Work::Request => unreachable!("a request is made by its stack"),
+        Work::Trace => repeat(iterations, list),
     }
 }
 
@@ -43,6 +48,21 @@ fn in_and_out(span: Span) {
 
 fn span_8() -> Span {
     info_span!(
+        "work",
+        http.request.method = "GET",
+        url.path = black_box("/api/v1/pods"),
+        server.address = black_box("localhost"),
+        network.protocol.version = "1.1",
+        server.port = black_box(8080_i64),
+        http.response.status_code = black_box(200_i64),
+        http.response.body.size = black_box(1_234_u64),
+        cached = black_box(false),
+    )
+}
+
+/// Of a level that is turned off.
+fn disabled_8() -> Span {
+    debug_span!(
         "work",
         http.request.method = "GET",
         url.path = black_box("/api/v1/pods"),
@@ -82,28 +102,36 @@ fn events(iterations: u64) -> Duration {
     time
 }
 
+/// What `trace::operation` is about, as a span: its steps are events.
+fn list() {
+    let span = info_span!("List", url = black_box("/api/v1/pods"), limit = 500_i64);
+    let _entered = span.enter();
+    tracing::info!(count = black_box(3_i64), "listed from storage");
+    tracing::info!("encoded");
+}
+
 fn records(iterations: u64) -> Duration {
     use tracing::field::Empty;
 
     let mut time = Duration::ZERO;
     let mut left = iterations;
+    // Used again and again: what it allocates is nobody's whom this measures.
+    let mut spans = Vec::with_capacity(SPANS_A_BATCH as usize);
     while left > 0 {
         let some = left.min(SPANS_A_BATCH);
-        let spans: Vec<Span> = (0..some)
-            .map(|_| {
-                info_span!(
-                    "work",
-                    a = Empty,
-                    b = Empty,
-                    c = Empty,
-                    d = Empty,
-                    e = Empty,
-                    f = Empty,
-                    g = Empty,
-                    h = Empty
-                )
-            })
-            .collect();
+        spans.extend((0..some).map(|_| {
+            info_span!(
+                "work",
+                a = Empty,
+                b = Empty,
+                c = Empty,
+                d = Empty,
+                e = Empty,
+                f = Empty,
+                g = Empty,
+                h = Empty
+            )
+        }));
         let start = Instant::now();
         for span in &spans {
             for text in ["a", "b", "c", "d"] {
@@ -114,6 +142,7 @@ fn records(iterations: u64) -> Duration {
             }
         }
         time += start.elapsed();
+        spans.clear();
         left -= some;
     }
     time

@@ -1,12 +1,17 @@
 //! Who does the works.
 
+use tracing::Subscriber;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::prelude::*;
+use tracing_subscriber::registry::LookupSpan;
+
 use super::work::{Op, Work};
 
-/// A way to trace, by name. `set_up` is called once in a process.
+/// A way to trace, by name. `set_up` is called once in a process, for the only work that it does.
 #[derive(Clone, Copy)]
 pub(crate) struct Stack {
     pub(crate) name: &'static str,
-    pub(crate) set_up: fn() -> Running,
+    pub(crate) set_up: fn(Work) -> Running,
 }
 
 /// A stack that is set up.
@@ -36,5 +41,17 @@ impl Running {
     /// A stack that records nothing.
     pub(crate) fn without_spans(op: fn(Work) -> Option<Op>) -> Self {
         Self { op, finish: Box::new(|| Outcome::NOTHING) }
+    }
+}
+
+/// Makes it the subscriber of the process.
+pub(crate) fn install<S>(subscriber: S, work: Work)
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync + 'static,
+{
+    if work == Work::Disabled8 {
+        subscriber.with(LevelFilter::INFO).init();
+    } else {
+        subscriber.init();
     }
 }

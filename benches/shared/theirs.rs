@@ -19,25 +19,25 @@ use tracing_subscriber::prelude::*;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::shared::sink::Sink;
-use crate::shared::stack::{Outcome, Running, Stack};
+use crate::shared::stack::{self, Outcome, Running, Stack};
 use crate::shared::work::{Op, Work};
 use crate::shared::{ours, spans};
 
 pub(crate) const DEFAULTS: Stack = Stack {
     name: "tracing-opentelemetry, defaults",
-    set_up: || set_up(true, Sampler::AlwaysOn, |work| Some(op(work, true))),
+    set_up: |work| set_up(work, true, Sampler::AlwaysOn, |work| Some(op(work, true))),
 };
 
 pub(crate) const OPTIONS_OFF: Stack = Stack {
     name: "tracing-opentelemetry, every option off",
-    set_up: || set_up(false, Sampler::AlwaysOn, |work| Some(op(work, true))),
+    set_up: |work| set_up(work, false, Sampler::AlwaysOn, |work| Some(op(work, true))),
 };
 
 /// With its defaults; callers that do not record, and no traces of its own.
 pub(crate) const UNSAMPLED: Stack = Stack {
     name: "tracing-opentelemetry, unsampled",
-    set_up: || {
-        let mut running = set_up(true, Sampler::AlwaysOff, |work| Some(op(work, false)));
+    set_up: |work| {
+        let mut running = set_up(work, true, Sampler::AlwaysOff, |work| Some(op(work, false)));
         let finish = running.finish;
         running.finish = Box::new(move || {
             assert_eq!(finish().exported, 0, "recorded all the same");
@@ -50,8 +50,8 @@ pub(crate) const UNSAMPLED: Stack = Stack {
 /// Our layer, through the OpenTelemetry API instead of `start_span` and `inject_span`.
 pub(crate) const OURS_BY_PROPAGATOR: Stack = Stack {
     name: "spanbridge, by TextMapPropagator",
-    set_up: || {
-        ours::set_up(spanbridge::layer(), |work| {
+    set_up: |work| {
+        ours::set_up(work, spanbridge::layer(), |work| {
             use spanbridge::SpanExt;
             use spanbridge::propagation::{BaggagePropagator, TraceContextPropagator};
 
@@ -85,14 +85,14 @@ where
         .with_context_activation(false)
 }
 
-fn set_up(defaults: bool, root: Sampler, op: fn(Work) -> Option<Op>) -> Running {
+fn set_up(work: Work, defaults: bool, root: Sampler, op: fn(Work) -> Option<Op>) -> Running {
     let sink = Sink::default();
     let provider = SdkTracerProvider::builder()
         .with_batch_exporter(sink.clone())
         .with_sampler(Sampler::ParentBased(Box::new(root)))
         .build();
     let layer = layer(provider.tracer("bench"), defaults);
-    tracing_subscriber::registry().with(layer).init();
+    stack::install(tracing_subscriber::registry().with(layer), work);
     let finish = move || {
         let _ = provider.force_flush();
         // It does not say how many it dropped.

@@ -7,13 +7,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use opentelemetry_sdk::trace::SpanData;
-use spanbridge::legacy::{SlowSpanLayer, TextLog, Trace, fields};
+use spanbridge::legacy::SlowSpanLayer;
 use spanbridge_instructions::import::{Importer, Options, Problem, Receiver};
 use tracing::{info, info_span};
 use tracing_subscriber::prelude::*;
 
 use crate::shared::callgrind::{self, Count, CountError};
-use crate::shared::work::Op;
+use crate::shared::trace::{self, Setting};
+use crate::shared::work::{Op, Work};
 use crate::shared::{ours, spans};
 
 /// A row of its own.
@@ -30,14 +31,14 @@ pub(crate) struct Case {
 /// Waits until nothing is in a queue.
 type Finish = Box<dyn Fn()>;
 
-const TRACE: &str = "trace, 2 steps";
+const TRACE: &str = Work::Trace.name();
 const TREE: &str = "3 spans, 2 events";
 
 pub(crate) const CASES: [Case; 7] = [
-    Case::quick(TRACE, "legacy, off", || trace(false, false)),
-    Case::quick(TRACE, "legacy, text", || trace(true, false)),
-    Case::quick(TRACE, "legacy, span", || trace(false, true)),
-    Case::quick(TRACE, "legacy, both", || trace(true, true)),
+    Case::quick(TRACE, "legacy, off", || trace(trace::OFF)),
+    Case::quick(TRACE, "legacy, text", || trace(trace::TEXT)),
+    Case::quick(TRACE, "legacy, span", || trace(trace::SPAN)),
+    Case::quick(TRACE, "legacy, both", || trace(trace::BOTH)),
     Case::quick(TREE, "registry alone", || tree(false)),
     Case::quick(TREE, "slow-span layer", || tree(true)),
     Case {
@@ -71,28 +72,18 @@ pub(crate) fn run_if_counted() -> bool {
 }
 
 /// A trace that is fast, as nearly all are: what is kept for its text is never printed.
-fn trace(has_text: bool, has_span: bool) -> (Op, Finish) {
-    let finish: Finish = if has_span {
-        let running = ours::set_up(spanbridge::layer(), |_| None);
+fn trace(setting: Setting) -> (Op, Finish) {
+    let finish: Finish = if setting.has_span {
+        let running = ours::set_up(Work::Trace, spanbridge::layer(), |_| None);
         Box::new(move || {
             (running.finish)();
         })
     } else {
         Box::new(|| ())
     };
-    let log = if has_text {
-        TextLog::builder().with_writer(io::sink).build()
-    } else {
-        TextLog::builder().with_verbosity(0).build()
-    };
+    let log = setting.log();
     let op: Op = Box::new(move |iterations| {
-        spans::repeat(iterations, || {
-            let path = black_box("/api/v1/pods");
-            let trace = Trace::new_in(&log, "List", fields!["url" => path, "limit" => 500]);
-            trace.step("listed from storage", fields!["count" => black_box(3)]);
-            trace.step("encoded", fields![]);
-            trace.log_if_long(Duration::from_secs(3_600));
-        })
+        spans::repeat(iterations, || trace::operation(&log, setting.threshold))
     });
     (op, finish)
 }

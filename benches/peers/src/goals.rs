@@ -1,11 +1,11 @@
 //! What spanbridge promises itself, and how far this run is from it.
 
 use crate::http_stacks;
-use crate::report::Results;
+use crate::report::{self, Results};
 use crate::samples::Samples;
 use crate::shared::work::Work;
 use crate::shared::{ours, stack::Stack};
-use crate::{export_stacks, theirs};
+use crate::{export_stacks, stacks, theirs};
 
 /// One figure with a limit.
 #[derive(Debug, PartialEq)]
@@ -55,6 +55,8 @@ fn hot(results: &Results, goals: &mut Vec<Goal>) {
         let what = "heap allocations of a span with 8 attributes";
         goals.push(allocations(what, count.allocations));
     }
+    let disabled = of(Work::Disabled8, &ours::SAMPLED);
+    goals.extend(disabled.map(|ours| nanos("a span that is disabled, 8 attributes", ours, 1.0)));
     let off = of(Work::Request, &ours::OFF);
     goals.extend(off.map(|off| nanos("a request, tracing off, context passed on", off, 100.0)));
     if let Some((ours, registry)) = over(Work::Request, &ours::NO_LAYER) {
@@ -112,15 +114,16 @@ fn http(results: &Results, goals: &mut Vec<Goal>) {
 /// What the receivers have against what servers say to have delivered, and what became of the spans
 /// of the other parts against what the works make.
 fn unaccounted(results: &Results) -> Option<Goal> {
-    let is_ours = |stack: &str| stack.starts_with("spanbridge");
     let (mut all, mut missing) = (0, 0);
-    for row in results.http.iter().filter(|row| is_ours(row.stack)) {
+    for row in results.http.iter().filter(|row| stacks::is_ours(row.stack)) {
         all += row.delivered;
         missing += row.missing;
     }
     let hot = results.hot.iter().map(|row| (row.stack, row.spans));
     let scaling = results.scaling.iter().map(|row| (row.stack, row.spans));
-    for (_, spans) in hot.chain(scaling).filter(|(stack, _)| is_ours(stack)) {
+    let legacy = results.legacy.iter().map(|row| (row.stack, row.spans));
+    let others = hot.chain(scaling).chain(legacy);
+    for (_, spans) in others.filter(|(stack, _)| stacks::is_ours(stack)) {
         all += spans.started;
         let known = spans.exported + spans.dropped.unwrap_or_default();
         missing += spans.started.abs_diff(known);
@@ -157,10 +160,11 @@ fn allocations(what: &'static str, each: f64) -> Goal {
 }
 
 fn nanos(what: &'static str, samples: &Samples, limit: f64) -> Goal {
+    let (median, least) = (report::rounded(samples.median()), report::rounded(samples.least()));
     Goal {
         what,
         limit: format!("{limit:.0} ns"),
-        measured: format!("{:.0} ns (least {:.0})", samples.median(), samples.least()),
+        measured: format!("{median} ns (least {least})"),
         verdict: verdict(samples.median(), limit),
     }
 }
@@ -221,6 +225,15 @@ mod tests {
     }
 
     #[test]
+    fn a_nanosecond_is_not_rounded_to_its_goal() {
+        let goal = nanos("x", &Samples(vec![1.4]), 1.0);
+        assert_eq!(
+            (&*goal.measured, &*goal.verdict.replace('*', "")),
+            ("1.4 ns (least 1.4)", "not met: 1.4 times the goal")
+        );
+    }
+
+    #[test]
     fn a_span_that_nobody_knows_of_is_missed() {
         let spans = Spans { started: 10, exported: 7, dropped: Some(2) };
         let row = |stack| Row { work: Work::Span, stack, nanos: Samples::default(), spans };
@@ -230,6 +243,7 @@ mod tests {
             instructions: Instructions::default(),
             scaling: Vec::new(),
             export: Vec::new(),
+            legacy: Vec::new(),
             http: Vec::new(),
             seconds: 0,
         };

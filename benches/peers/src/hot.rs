@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::plan::{Part, Plan};
 use crate::samples::Samples;
 use crate::shared::child::{Process, Spans};
+use crate::shared::stack::Stack;
 use crate::shared::work::Work;
 use crate::stacks;
 
@@ -26,13 +27,18 @@ pub(crate) fn measure(plan: &Plan, say: &dyn Fn(&str)) -> Vec<Row> {
     let mut rows = Vec::new();
     for work in Work::ALL {
         say(&format!("{}, one thread", work.name()));
-        let running: Vec<_> = stacks::ALL
-            .iter()
-            .filter_map(|stack| Some((stack.name, Process::start(stack.name, work)?)))
-            .collect();
-        rows.extend(rounds(plan, work, running));
+        rows.extend(in_turn(plan, work, stacks::ALL));
     }
     rows
+}
+
+/// A work on those of the stacks that can do it, one after the other in each round.
+pub(crate) fn in_turn(plan: &Plan, work: Work, stacks: &[Stack]) -> Vec<Row> {
+    let running = stacks
+        .iter()
+        .filter_map(|stack| Some((stack.name, Process::start(stack.name, work)?)))
+        .collect();
+    rounds(plan, work, running)
 }
 
 fn rounds(plan: &Plan, work: Work, mut running: Vec<(&'static str, Process)>) -> Vec<Row> {

@@ -1,5 +1,5 @@
-//! spanbridge beside what else there is: times, instructions, scaling, export, real HTTP; all in one
-//! run, the stacks in turn, and a result file with tables and plots at the end.
+//! spanbridge beside what else there is: times, instructions, scaling, export, timed operations, real
+//! HTTP; all in one run, the stacks in turn, and a result file with tables and plots at the end.
 //!
 //! Each stack runs in processes of its own, which are this program with other arguments.
 
@@ -12,6 +12,7 @@ mod hot;
 mod http;
 mod http_stacks;
 mod instructions;
+mod legacy;
 mod machine;
 mod plan;
 mod plot;
@@ -34,7 +35,7 @@ use clap::Parser as _;
 use plan::Plan;
 
 fn main() -> ExitCode {
-    let is_child = shared::child::run_if_child(stacks::ALL)
+    let is_child = shared::child::run_if_child(&[stacks::ALL, legacy::STACKS].concat())
         || shared::callgrind::run_if_counted(stacks::ALL)
         || shared::export::run_if_exporting(&export::stacks())
         || http_stacks::run_if_server();
@@ -64,6 +65,7 @@ fn run(plan: &Plan) -> Result<(), String> {
         instructions: instructions::count(plan, &say),
         scaling: scaling::measure(plan, &say),
         export: export::measure(plan, &say),
+        legacy: legacy::measure(plan, &say),
         http: http::measure(plan, &say)?,
         seconds: 0,
     };

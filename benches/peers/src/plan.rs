@@ -36,6 +36,8 @@ pub(crate) enum Part {
     Scaling,
     /// Processor time for each span that arrives.
     Export,
+    /// Operations that are timed, with and without a span.
+    Legacy,
     /// actix-web under wrk.
     Http,
 }
@@ -65,5 +67,19 @@ impl Plan {
             None if self.quick => std::env::temp_dir(),
             None => self.repository.join("benches/results"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_is_named_runs_alone() {
+        let plan = Plan::parse_from(["peers", "--only", "legacy,scaling"]);
+        assert!(plan.wants(Part::Legacy) && plan.wants(Part::Scaling));
+        assert!(!plan.wants(Part::Hot) && !plan.wants_http());
+        let plan = Plan::parse_from(["peers"]);
+        assert!(plan.wants(Part::Legacy) && plan.wants_http());
     }
 }

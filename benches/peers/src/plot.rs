@@ -77,6 +77,11 @@ fn panels(results: &Results) -> Vec<Panel> {
             bars: results.export.iter().map(|row| bar(row.stack, &row.micros)).collect(),
         },
         Panel {
+            title: "An operation of two steps (ns)",
+            decimals: 0,
+            bars: results.legacy.iter().map(|row| bar(row.stack, &row.nanos)).collect(),
+        },
+        Panel {
             title: "actix-web under wrk (µs of processor time for a request)",
             decimals: 2,
             bars: results.http.iter().map(|row| bar(row.stack, &row.cpu)).collect(),
@@ -93,7 +98,7 @@ fn panels(results: &Results) -> Vec<Panel> {
 fn color(stack: &str) -> RGBColor {
     match stack {
         "registry alone" | "actix-web alone" => FLOOR,
-        _ if stack.starts_with("spanbridge") => OURS,
+        _ if stacks::is_ours(stack) => OURS,
         _ => THEIRS,
     }
 }

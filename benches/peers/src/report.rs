@@ -12,7 +12,7 @@ use crate::propagation::Propagation;
 use crate::samples::Samples;
 use crate::shared::ours;
 use crate::shared::work::Work;
-use crate::{export, goals, http, http_stacks, plot, scaling, stacks, theirs};
+use crate::{export, goals, http, http_stacks, legacy, plot, scaling, stacks, theirs};
 
 /// Of all parts; empty where a part was left out.
 #[derive(Debug)]
@@ -22,15 +22,20 @@ pub(crate) struct Results {
     pub(crate) instructions: Instructions,
     pub(crate) scaling: Vec<scaling::Row>,
     pub(crate) export: Vec<export::Row>,
+    pub(crate) legacy: Vec<Row>,
     pub(crate) http: Vec<http::Row>,
     pub(crate) seconds: u64,
 }
 
 impl Results {
     pub(crate) fn nanos(&self, work: Work, stack: &str) -> Option<&Samples> {
-        let row = self.hot.iter().find(|row| row.work == work && row.stack == stack);
-        row.map(|row| &row.nanos)
+        nanos_of(&self.hot, work, stack)
     }
+}
+
+fn nanos_of<'a>(rows: &'a [Row], work: Work, stack: &str) -> Option<&'a Samples> {
+    let row = rows.iter().find(|row| row.work == work && row.stack == stack);
+    row.map(|row| &row.nanos)
 }
 
 /// Writes everything, and gives the files.
@@ -58,6 +63,7 @@ pub(crate) fn write(
     instructions_table(&mut text, results);
     scaling_table(&mut text, results);
     export_table(&mut text, results);
+    legacy_table(&mut text, results);
     http_table(&mut text, results);
     text.push_str(UNEQUAL);
     let file = folder.join(format!("{name}.md"));
@@ -161,32 +167,45 @@ fn hot_table(text: &mut String, results: &Results) {
     );
     for work in Work::ALL {
         line(text, &format!("### {}\n", work.name()));
+        times_table(text, &results.hot, work, ("the registry", ours::REGISTRY.name));
+    }
+}
+
+/// Times of one work, and what they are over those of the stack that `base` names, as it is called
+/// there.
+fn times_table(text: &mut String, rows: &[Row], work: Work, base: (&str, &str)) {
+    let (called, base) = base;
+    line(
+        text,
+        &format!(
+            "| stack | median | least | spread | over {called} | of t-o with defaults | spans lost |"
+        ),
+    );
+    line(text, "|---|---:|---:|---:|---:|---:|---:|");
+    let base = nanos_of(rows, work, base);
+    let defaults = nanos_of(rows, work, theirs::DEFAULTS.name);
+    for row in rows.iter().filter(|row| row.work == work) {
+        let nanos = &row.nanos;
         line(
             text,
-            "| stack | median | least | spread | over the registry | of t-o with defaults | spans lost |",
+            &format!(
+                "| {} | {} | {} | {:.0} % | {} | {} | {} |",
+                row.stack,
+                rounded(nanos.median()),
+                rounded(nanos.least()),
+                nanos.spread() * 100.0,
+                base.map_or_else(String::new, |base| rounded(nanos.less(base))),
+                defaults.map_or_else(String::new, |base| format!("{:.2}", nanos.by(base))),
+                row.spans.started.saturating_sub(row.spans.exported),
+            ),
         );
-        line(text, "|---|---:|---:|---:|---:|---:|---:|");
-        let base = |name| results.nanos(work, name);
-        let registry = base(ours::REGISTRY.name);
-        let defaults = base(theirs::DEFAULTS.name);
-        for row in results.hot.iter().filter(|row| row.work == work) {
-            let nanos = &row.nanos;
-            line(
-                text,
-                &format!(
-                    "| {} | {:.0} | {:.0} | {:.0} % | {} | {} | {} |",
-                    row.stack,
-                    nanos.median(),
-                    nanos.least(),
-                    nanos.spread() * 100.0,
-                    registry.map_or_else(String::new, |base| format!("{:.0}", nanos.less(base))),
-                    defaults.map_or_else(String::new, |base| format!("{:.2}", nanos.by(base))),
-                    row.spans.started.saturating_sub(row.spans.exported),
-                ),
-            );
-        }
-        line(text, "");
     }
+    line(text, "");
+}
+
+/// With a tenth where few of them are.
+pub(crate) fn rounded(nanos: f64) -> String {
+    format!("{nanos:.*}", usize::from(nanos.abs() < 10.0))
 }
 
 fn instructions_table(text: &mut String, results: &Results) {
@@ -284,6 +303,20 @@ fn export_table(text: &mut String, results: &Results) {
     line(text, "");
 }
 
+fn legacy_table(text: &mut String, results: &Results) {
+    if results.legacy.is_empty() {
+        return;
+    }
+    line(text, "## An operation of two steps, nanoseconds for one\n");
+    line(
+        text,
+        "`legacy` is a `legacy::Trace`; a timer reads the clock by hand and has a line to write; the \
+         others make a span with two events. Nobody is slow, but where it says `printed`. Spans are \
+         made in bursts of at most 1,000, after which all are exported off the clock.\n",
+    );
+    times_table(text, &results.legacy, Work::Trace, ("the timer", legacy::TIMER.name));
+}
+
 fn http_table(text: &mut String, results: &Results) {
     let Some(bare) = results.http.iter().find(|row| row.stack == http_stacks::BARE) else { return };
     line(text, "## actix-web under wrk\n");
@@ -342,6 +375,10 @@ const UNEQUAL: &str = "\
   others' (see the versions above). It and opentelemetry-instrumentation-actix-web are set up to
   propagate `traceparent` without baggage, as their examples are. What is recorded of a request is
   each one's own choice. Behind tracing-actix-web a filter keeps the exporter's own spans out.
+* Of the operations of two steps, the timer's makes no span, belongs to no other operation, and looks at
+  its fields only where it prints them, on one line. A `legacy::Trace` keeps its fields, since it may
+  have to be printed later, with the operations around it, and prints what Kubernetes prints. Spans
+  with two events are never printed. What is printed goes to a writer that throws it away.
 * `thrown away` shows what the middleware and the layer cost without a client of gRPC on the same
   processors.
 ";
@@ -349,6 +386,28 @@ const UNEQUAL: &str = "\
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shared::child::Spans;
+
+    #[test]
+    fn an_operation_is_compared_with_the_timer_round_by_round() {
+        // The machine is twice as slow in the second round.
+        let row = |stack, nanos: [f64; 3]| Row {
+            work: Work::Trace,
+            stack,
+            nanos: Samples(nanos.to_vec()),
+            spans: Spans { started: 9, exported: 8, dropped: Some(1) },
+        };
+        let rows = [
+            row(legacy::TIMER.name, [100.0, 200.0, 100.0]),
+            row(ours::SAMPLED.name, [300.0, 400.0, 300.0]),
+            row(theirs::DEFAULTS.name, [600.0, 800.0, 600.0]),
+        ];
+        let mut text = String::new();
+        times_table(&mut text, &rows, Work::Trace, ("the timer", legacy::TIMER.name));
+        assert!(text.contains("| over the timer |"), "{text}");
+        let ours = text.lines().find(|line| line.starts_with("| spanbridge |")).unwrap();
+        assert_eq!(ours, "| spanbridge | 300 | 300 | 0 % | 200 | 0.50 | 1 |");
+    }
 
     #[test]
     fn only_what_is_between_the_marks_is_replaced() {

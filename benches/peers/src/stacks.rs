@@ -4,6 +4,11 @@ use crate::shared::stack::Stack;
 use crate::shared::{floor, ours};
 use crate::{fastrace_stack, sdk, theirs};
 
+/// Whether a row is of ours, by its name.
+pub(crate) fn is_ours(stack: &str) -> bool {
+    stack.starts_with("spanbridge") || stack.starts_with("legacy")
+}
+
 pub(crate) const ALL: &[Stack] = &[
     ours::REGISTRY,
     floor::FLOOR,
