@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, TestError, TestRunner};
 
 use normal::{Layer, Normal};
-use program::{Action, Op, Place, Program, Site, programs};
+use program::{Action, EventKind, NewParent, Op, Place, Program, Site, programs};
 
 fn both(program: &Program) -> Result<usize, TestCaseError> {
     let outcome = run::run(program);
@@ -49,6 +49,28 @@ fn an_exit_where_the_own_entry_is_over_ends_an_entry_elsewhere() {
         op(2, new()),
     ];
     both(&Program { activates: false, samples_all: false, ops }).unwrap();
+}
+
+/// 1. A thread enters a span that is not sampled, then one that is, then the first again.
+/// 2. A span that it makes now is a child of the first, and so nothing is kept of it; the registry
+///    has it below the second (difference 13).
+/// 3. The program does nothing in that child, since our layer would ask the registry where it is.
+#[test]
+fn nothing_is_done_in_a_child_that_only_the_registry_knows_of() {
+    let op = |thread, action| Op { thread, action };
+    let new = || Action::New(Place::Contextual, Site::Request, Vec::new());
+    let ops = vec![
+        op(0, new()),
+        op(0, new()),
+        op(0, Action::SetParent(1, NewParent::Remote(34))),
+        op(2, Action::Enter(1)),
+        op(2, Action::Enter(0)),
+        op(2, Action::Enter(1)),
+        op(2, new()),
+        op(0, Action::Event(Place::Of(2), EventKind::Plain(0, String::new()))),
+        op(0, Action::New(Place::Of(2), Site::Request, Vec::new())),
+    ];
+    assert_eq!(both(&Program { activates: false, samples_all: false, ops }).unwrap(), 1);
 }
 
 #[test]

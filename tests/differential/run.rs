@@ -195,6 +195,8 @@ struct Made {
     handles: Vec<Span>,
     /// Where it is wanted later.
     context: Option<SpanContext>,
+    /// Difference 13: the registry has another parent for it, or for one that it is below.
+    is_elsewhere: bool,
 }
 
 /// An entry that has not ended.
@@ -325,6 +327,12 @@ impl<'a> Runner<'a> {
         })
     }
 
+    /// Whether our layer, which keeps nothing below a span that is not sampled, may have to ask the
+    /// registry where the span belongs, and is told of another place than the span was made in.
+    fn is_elsewhere(&self, span: Option<Number>) -> bool {
+        !self.program.samples_all && span.is_some_and(|number| self.spans[number].is_elsewhere)
+    }
+
     fn step(&mut self, op: &Op, facts: &mut Facts) {
         let thread = op.thread;
         let at = usize::from(thread);
@@ -347,10 +355,16 @@ impl<'a> Runner<'a> {
             }
             Action::New(place, site, values) => {
                 let Some((explicit, parent)) = self.place(thread, *place) else { return };
+                if self.is_elsewhere(parent) {
+                    return;
+                }
                 self.new_span(op.thread, *place, explicit, parent, *site, values);
             }
             Action::Event(place, kind) => {
                 let Some((explicit, target)) = self.place(thread, *place) else { return };
+                if self.is_elsewhere(target) {
+                    return;
+                }
                 let own = kind.clone();
                 self.on(thread, move || spans::event(&own, explicit));
                 if let Some(target) = target {
@@ -388,6 +402,7 @@ impl<'a> Runner<'a> {
         values: &[Value],
     ) {
         let number = self.spans.len();
+        let is_elsewhere = matches!(place, Place::Contextual) && self.is_lost(thread);
         // A parent that is attached, where tracing-opentelemetry does not see it any more.
         let is_lost = explicit.is_some() && matches!(place, Place::Contextual);
         let attached = self.attached[usize::from(thread)].last().copied();
@@ -409,7 +424,7 @@ impl<'a> Runner<'a> {
             (span, context)
         });
         let id = span.id().expect("every span is enabled");
-        self.spans.push(Made { id, handles: vec![span], context });
+        self.spans.push(Made { id, handles: vec![span], context, is_elsewhere });
         if let Some(parent) = parent {
             self.models[parent].ids_left = true;
         }
