@@ -47,7 +47,8 @@ Exit codes:
 pub(super) struct ImportArgs {
     /// Logs to read, gzip or not; `-` is standard input.
     ///
-    /// Give all parts of a rotated log, in any order: blocks that were split are put together.
+    /// Give all parts of a rotated log, the oldest first or the newest: blocks that were split are put
+    /// together.
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
 

@@ -151,6 +151,19 @@ impl Assembler {
         }
     }
 
+    /// The same where not even the stream is known.
+    pub(super) fn damage_newest_in(&mut self, place: &Place) {
+        let mut newest_first = self.open.values_mut().rev();
+        if let Some(block) = newest_first.find(|block| block.place.file == place.file) {
+            block.is_incomplete = true;
+        }
+    }
+
+    /// Whether any block is not at its end.
+    pub(super) fn is_within_any(&self) -> bool {
+        !self.open.is_empty()
+    }
+
     /// Whether the stream is within a block of the oldest format, whose lines have no number.
     pub(super) fn is_bare(&self, stream: Stream) -> bool {
         self.bare(stream).is_some()
@@ -190,15 +203,25 @@ impl Assembler {
         }
     }
 
-    /// Rotation splits blocks over files, which may be read in any order: parts whose beginning
-    /// was read after them.
+    /// Rotation splits blocks over files, which may be read from the newest to the oldest: parts whose
+    /// beginning was read after them, of which the last to be read is the first.
     fn join_rotated(&mut self) {
-        let ends: Vec<_> = self.open.iter().filter(|(_, block)| block.first.is_none()).collect();
-        let ends: Vec<_> = ends
-            .into_iter()
-            .map(|(&key, block)| (key, block.number, block.source.clone()))
-            .collect();
-        for (end, number, source) in ends {
+        let mut parts: BTreeMap<Option<u32>, Vec<(u64, Source)>> = BTreeMap::new();
+        for (&key, block) in self.open.iter().filter(|(_, block)| block.first.is_none()) {
+            parts.entry(block.number).or_default().push((key, block.source.clone()));
+        }
+        for parts in parts.values_mut() {
+            let (first, _) = parts[0];
+            if self.open.get(&first).is_some_and(|part| part.end.is_some()) {
+                parts.reverse();
+            }
+        }
+        let parts = parts.into_iter().flat_map(|(number, parts)| {
+            parts.into_iter().map(move |(key, source)| (key, number, source))
+        });
+        // The end is put on last, whichever of the parts has it: a block that has one goes no further.
+        let mut endings = Vec::new();
+        for (part, number, source) in parts {
             let starts = self.by_number.get(&number).into_iter().flatten().copied();
             let start = starts.filter_map(|key| {
                 let block = self.open.get(&key)?;
@@ -206,14 +229,23 @@ impl Assembler {
                 is_one.then_some((block.source == source, key))
             });
             let Some((_, start)) = start.max() else { continue };
-            let Some(end) = self.take(end) else { continue };
+            let has_end = endings.iter().any(|(other, _)| *other == start);
+            if has_end && self.open.get(&part).is_some_and(|part| part.end.is_some()) {
+                continue;
+            }
+            let Some(part) = self.take(part) else { continue };
             if let Some(block) = self.open.get_mut(&start) {
-                block.items.extend(end.items);
-                block.end = end.end;
-                block.is_incomplete |= end.is_incomplete;
-                block.is_interleaved |= end.is_interleaved;
-                block.bytes += end.bytes;
-                self.bytes += end.bytes;
+                block.items.extend(part.items);
+                block.is_incomplete |= part.is_incomplete;
+                block.is_interleaved |= part.is_interleaved;
+                block.bytes += part.bytes;
+                self.bytes += part.bytes;
+                endings.extend(part.end.map(|end| (start, end)));
+            }
+        }
+        for (start, end) in endings {
+            if let Some(block) = self.open.get_mut(&start) {
+                block.end = Some(end);
             }
         }
     }
@@ -273,6 +305,10 @@ impl Assembler {
         let near = keys.filter_map(|key| {
             let block = self.open.get(&key).filter(|block| block.continues_with(source))?;
             let is_same_file = block.place.file == place.file;
+            // Which of two parts without a first line comes first is known in the end.
+            if block.first.is_none() && !is_same_file {
+                return None;
+            }
             Some((is_same_file && block.source == *source, is_same_file, key))
         });
         near.max().map(|(.., key)| key)

@@ -157,11 +157,19 @@ impl<'a> Feed<'a> {
 
     /// Tells why the text cannot be read if anything is lost by that.
     fn tells_flaw(&mut self, flaw: Option<Flaw>, place: &Place, text: &str) -> bool {
+        // Within a block even where nothing of it is left to be seen.
+        let is_near = self.near > 0 && self.assembler.is_within_any() && text.starts_with("{\"");
         let (kind, what) = match flaw {
-            Some(Flaw::Broken) if marker::is_likely(text) => (ProblemKind::Damaged, "is not valid"),
+            Some(Flaw::Broken) if is_near || marker::is_likely(text) => {
+                (ProblemKind::Damaged, "is not valid")
+            }
+            Some(Flaw::Hidden) => {
+                (ProblemKind::Damaged, "has a block in a key, or under a key that comes again")
+            }
             Some(Flaw::TooMuch) => (ProblemKind::Limit, "has too many values to be read"),
             Some(Flaw::Broken) | None => return false,
         };
+        self.assembler.damage_newest_in(place);
         self.report(kind, place, format!("this JSON {what}: {}", excerpt(text)));
         true
     }
@@ -211,7 +219,7 @@ impl<'a> Feed<'a> {
             } else if let Some((kind, message)) = marker::unusable(line) {
                 self.assembler.damage_newest(stream, place);
                 self.report(kind, place, message);
-            } else if marker::is_lost(line, self.near > 0 && !self.open.contains_key(&stream)) {
+            } else if marker::is_lost(line, self.is_near(stream)) {
                 self.assembler.damage_newest(stream, place);
                 let message =
                     format!("its marker, as Trace[1]: is one, is damaged: {}", excerpt(line));
@@ -222,6 +230,11 @@ impl<'a> Feed<'a> {
             self.hand_on()?;
         }
         Ok(())
+    }
+
+    /// Whether a block of the stream may go on here, though its marker is damaged.
+    fn is_near(&self, stream: Stream) -> bool {
+        self.near > 0 && self.assembler.is_within_any() && !self.open.contains_key(&stream)
     }
 
     /// Hands on what is found in the midst of a record, of whose lines there may be millions.
@@ -260,6 +273,10 @@ impl<'a> Feed<'a> {
 
     fn unmarked(&mut self, place: &Place, stream: Stream, text: &str) {
         if let Some(open) = self.open.get(&stream) {
+            // A logger's own line, which got in.
+            if marker::begins_with_header(open.source.strip(text)) {
+                return self.give_up(stream);
+            }
             let place = open.place.clone();
             if open.text.len() + text.len() >= MAX_OPEN_LINE {
                 let message = format!("a value is longer than {} MiB", MAX_OPEN_LINE >> 20);
@@ -305,7 +322,7 @@ impl<'a> Feed<'a> {
         bytes: usize,
     ) {
         self.waited = 0;
-        self.near = if matches!(line, Line::End(_)) { 0 } else { NEAR };
+        self.near = if matches!(line, Line::End(_)) { self.near } else { NEAR };
         self.assembler.add(Found { number, place, source, line, logged_at, header, bytes });
     }
 
@@ -344,7 +361,7 @@ fn under_key(stream: Stream, key: u64) -> Stream {
 
 impl Handler for Feed<'_> {
     fn wants_next_line(&self) -> bool {
-        self.near > 0
+        (self.near > 0 && self.assembler.is_within_any())
             || !self.parts.is_empty()
             || !self.open.is_empty()
             || self.assembler.has_bare()

@@ -15,8 +15,24 @@ use super::unwrap::{Flaw, Layer, Other};
 const TEXT_KEYS: [&str; 8] =
     ["log", "msg", "message", "MESSAGE", "textPayload", "body", "line", "_raw"];
 const TIME_KEYS: [&str; 5] = ["time", "ts", "timestamp", "@timestamp", "__REALTIME_TIMESTAMP"];
-const SOURCE_KEYS: [&str; 5] =
-    ["stream", "_HOSTNAME", "SYSLOG_IDENTIFIER", "_SYSTEMD_UNIT", "_PID"];
+/// Keys that tell writers apart, at the top or in one of [`SOURCE_OBJECTS`].
+const SOURCE_KEYS: [&str; 14] = [
+    "stream",
+    "_HOSTNAME",
+    "SYSLOG_IDENTIFIER",
+    "_SYSTEMD_UNIT",
+    "_PID",
+    "namespace_name",
+    "namespace",
+    "pod_name",
+    "pod",
+    "container_name",
+    "container_id",
+    "container",
+    "hostname",
+    "host",
+];
+const SOURCE_OBJECTS: [&str; 3] = ["/kubernetes", "/docker", "/resource/labels"];
 
 /// Texts of a record are compared with each other up to this many bytes.
 const MAX_COMPARED: usize = 64 << 20;
@@ -37,37 +53,40 @@ pub(super) fn json(text: &str) -> Layer<'_> {
     if is_too_much(text) {
         return flawed(Flaw::TooMuch);
     }
-    let Ok(Value::Object(object)) = serde_json::from_str::<Value>(text) else {
-        return flawed(Flaw::Broken);
-    };
+    let Ok(record) = serde_json::from_str::<Value>(text) else { return flawed(Flaw::Broken) };
+    let Some(object) = record.as_object() else { return flawed(Flaw::Broken) };
     // Some collectors keep the record one level further down.
     let nested = object.values().filter_map(Value::as_object);
-    let objects: Vec<_> = std::iter::once(&object).chain(nested).collect();
+    let objects: Vec<_> = std::iter::once(object).chain(nested).collect();
     let find = |is_wanted: fn(&str) -> bool| {
         objects.iter().find_map(|inner| Some((*inner, message(inner, is_wanted)?)))
     };
     let found = find(marker::may_be_in).or_else(|| find(|_| true));
-    let (inner, message) = found.unwrap_or((&object, String::new()));
+    let (inner, message) = found.unwrap_or((object, String::new()));
     let mut others = Vec::new();
     let mut budget = MAX_COMPARED;
-    for (key, value) in &object {
+    for (key, value) in object {
         find_others(hash(key), value, &message, &mut others, &mut budget);
     }
-    let at = [inner, &object]
+    let at = [inner, object]
         .into_iter()
         .find_map(|object| TIME_KEYS.iter().find_map(|key| object.get(*key).and_then(moment)));
-    let source: Vec<_> =
-        SOURCE_KEYS.iter().filter_map(|key| object.get(*key).and_then(Value::as_str)).collect();
+    let source = source(&record);
     let is_partial = is_part(inner, &message);
+    let is_found = marker::may_be_in(&message) || !others.is_empty();
+    let flaw = (!is_found && marker::find(text).is_some()).then_some(Flaw::Hidden);
     let message = message.strip_suffix('\n').map(str::to_owned).unwrap_or(message);
-    Layer {
-        text: Cow::Owned(message),
-        at,
-        source: Cow::Owned(source.join(" ")),
-        is_partial,
-        flaw: None,
-        others,
-    }
+    Layer { text: Cow::Owned(message), at, source: Cow::Owned(source), is_partial, flaw, others }
+}
+
+/// Who wrote the record, as far as it says that.
+fn source(record: &Value) -> String {
+    let nested = SOURCE_OBJECTS.iter().filter_map(|path| record.pointer(path));
+    let objects = std::iter::once(record).chain(nested);
+    let words = objects.flat_map(|object| {
+        SOURCE_KEYS.iter().filter_map(|key| object.get(key).and_then(Value::as_str))
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Whether a record has so many values that memory would not stay flat: an object of three

@@ -193,11 +193,30 @@ fn clock(text: &str) -> Option<Item> {
     Some(Item { name, fields, kind })
 }
 
+/// Whether the text ends as a step or a nested trace does: ` 5ms (11:12:14.005)`.
+pub(super) fn ends_as_item(text: &str) -> bool {
+    let open = text.trim_end().trim_end_matches(']');
+    let open = open.strip_suffix(" (unfinished)").unwrap_or(open);
+    let times = open.strip_suffix(')').and_then(|open| open.rsplit_once(" ("));
+    times.is_some_and(|(before, at)| {
+        let took = before.rsplit(' ').next().and_then(|took| took.strip_suffix("ms"));
+        let is_took = took.is_some_and(|took| took.parse::<Nanos>().is_ok());
+        is_took && TimeOfDay::parse(at).is_some()
+    })
+}
+
+/// Whether the text begins with `word` and a number in a bracket, which may not end.
+pub(super) fn is_numbered(text: &str, word: &str) -> bool {
+    let number = text.strip_prefix(word).and_then(|rest| rest.strip_prefix('['));
+    number.is_some_and(|number| number.starts_with(|c: char| c.is_ascii_digit()))
+}
+
 /// Whether the text is a line whose end may follow on the next lines: a value with a line break,
-/// which nothing escapes.
+/// which nothing escapes. A name has none, so it is whole.
 pub(super) fn may_continue(text: &str) -> bool {
     let start = text.trim_start_matches(BLANKS);
-    ["---\"", "[\"", "\""].iter().any(|prefix| start.starts_with(prefix))
+    let names = ["---", "[", ""].iter().filter_map(|prefix| start.strip_prefix(prefix));
+    names.filter(|rest| rest.starts_with('"')).any(|rest| name(rest).is_some())
 }
 
 #[cfg(test)]

@@ -27,7 +27,24 @@ pub(super) struct Marked<'a> {
 
 /// Finds `Trace[123]: ` or, at the beginning of a message, `Trace "name" (started `.
 pub(super) fn find(line: &str) -> Option<Marked<'_>> {
+    find_after(line, |before| !before.ends_with(is_in_word))
+}
+
+/// The same where another line may have ended right before, without a line break.
+fn find_joined(line: &str) -> Option<Marked<'_>> {
+    find_after(line, |_| true)
+}
+
+/// Whether this and what follows is another word, as `StackTrace` is.
+fn is_in_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+fn find_after(line: &str, may_follow: impl Fn(&str) -> bool) -> Option<Marked<'_>> {
     line.match_indices(WORD).find_map(|(at, word)| {
+        if !may_follow(&line[..at]) {
+            return None;
+        }
         let rest = &line[at + word.len()..];
         let (number, text) = match rest.strip_prefix('[') {
             Some(rest) => {
@@ -55,7 +72,7 @@ pub(super) fn joined<'a>(marked: &Marked<'a>) -> Option<(Marked<'a>, Marked<'a>)
     if text.len() > MAX_JOINED {
         return None;
     }
-    let second = find(text)?;
+    let second = find_joined(text)?;
     line::parse(second.text)?;
     let between = &text[..text.len() - second.text.len()];
     let marker = between.rfind(WORD)?;
@@ -98,6 +115,9 @@ pub(super) fn unusable(line: &str) -> Option<(ProblemKind, String)> {
     // Here and not at each word, of which there may be a million before as many blanks.
     let line = line.trim_end();
     line.match_indices(WORD).find_map(|(at, word)| {
+        if line[..at].ends_with(is_in_word) {
+            return None;
+        }
         let rest = &line[at + word.len()..];
         let (is_cut, after) = match rest.strip_prefix('[') {
             Some(rest) => {
@@ -162,7 +182,9 @@ pub(super) fn is_lost(line: &str, in_block: bool) -> bool {
         let times = rest.match_indices('[').take_while(|(at, _)| *at < MAX_MARKER).take(2);
         times.into_iter().any(|(at, _)| line::parse(&rest[at..]).is_some())
     };
-    is_item("---\"") || is_item("[\"") || is_elapsed() || is_first()
+    // What remains of a line within a block tells by its end, or by the number that it begins with.
+    let is_tail = || in_block && (line::ends_as_item(line) || line::is_numbered(line, WORD));
+    is_item("---\"") || is_item("[\"") || is_elapsed() || is_first() || is_tail()
 }
 
 /// Whether this is a first line of the oldest format, as far as its ends show.
@@ -190,7 +212,7 @@ fn is_damage(c: char) -> bool {
 }
 
 /// Whether the text begins with klog's header.
-fn begins_with_header(text: &str) -> bool {
+pub(super) fn begins_with_header(text: &str) -> bool {
     const LEN: usize = "I0322 23:02:24.357225".len();
     let header = text.get(..LEN).and_then(|start| start.strip_prefix(['I', 'W', 'E', 'F']));
     let time = header.and_then(|header| header.split_once(' '));

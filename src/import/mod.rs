@@ -154,7 +154,8 @@ impl Importer {
 
     /// Reads a log to its end. `name` is what problems and spans call it.
     ///
-    /// Files that rotation has split are given one after the other, in any order.
+    /// Files that rotation has split are given one after the other, from the oldest to the newest or
+    /// the other way round.
     ///
     /// # Errors
     ///
@@ -274,12 +275,17 @@ impl Output {
             return self.problem(&problem, receiver);
         }
         let is_whole = !block.is_incomplete && flaw.is_none();
+        // One without the last line, which its format may leave out, may be a part as well.
+        let is_known_whole = is_whole && (block.end.is_some() || block.number.is_none());
         if let Some((kind, message)) = flaw {
             self.problem(&Problem::new(kind, &block.place, message), receiver)?;
         }
         let Some(root) = spans.first() else { return Ok(()) };
-        let copy =
-            Copy { is_whole, content: rebuild::content(block, first), lines: block.items.len() };
+        let copy = Copy {
+            is_whole: is_known_whole,
+            content: rebuild::content(block, first),
+            lines: block.items.len(),
+        };
         let root = (root.span_context.trace_id(), root.span_context.span_id());
         if !self.recent.insert(root, copy) {
             self.summary.duplicates += 1;

@@ -7,12 +7,15 @@ pub(super) const MILLISECOND: Nanos = 1_000_000;
 pub(super) const SECOND: Nanos = 1_000_000_000;
 
 /// Reads the string in double quotes that `text` begins with, as `%q` writes it, and returns it
-/// with what follows the closing quote.
+/// with what follows the closing quote. A control character, which `%q` escapes, is none of it.
 pub(super) fn quoted(text: &str) -> Option<(String, &str)> {
     let mut rest = text.strip_prefix('"')?;
     let mut bytes = Vec::new();
     loop {
-        let special = rest.find(['"', '\\'])?;
+        let special = rest.find(|c: char| matches!(c, '"' | '\\') || c.is_ascii_control())?;
+        if rest.as_bytes()[special].is_ascii_control() {
+            return None;
+        }
         bytes.extend_from_slice(&rest.as_bytes()[..special]);
         let is_end = rest.as_bytes()[special] == b'"';
         rest = &rest[special + 1..];

@@ -32,6 +32,8 @@ pub(super) enum Flaw {
     Broken,
     /// It would take too much memory.
     TooMuch,
+    /// A block is in it, and in no value: in a key, or under a key that comes again.
+    Hidden,
 }
 
 /// A text besides the usual one.

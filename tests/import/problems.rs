@@ -297,6 +297,148 @@ fn a_marker_that_is_damaged_in_any_way_is_told_of() {
     assert!(ran.stdout.contains("spanbridge.incomplete=true"), "{}", ran.stdout);
 }
 
+const FIRST: &str = "Trace[77]: \"x\" (10-Mar-2025 11:12:14.000) (total time: 600ms):\n";
+const END: &str = "Trace[77]: [600ms] [600ms] END\n";
+
+#[test]
+fn a_line_into_which_another_got_is_told_of() {
+    // A name has no line break, and a value does not go on with a logger's own line.
+    let other = "I0310 11:12:15.500000 1 y.go:1] other\n";
+    for (cut, expected) in [
+        (format!("Trace[77]: ---\"sto{other}red\" 5ms (11:12:14.005)\n"), 2),
+        ("Trace[77]: ---\"sto\nred\" 5ms (11:12:14.005)\n".to_owned(), 2),
+        (format!("Trace[77]: ---\"stored\" len:4\n{other}2 5ms (11:12:14.005)\n"), 2),
+    ] {
+        let text = format!("{FIRST}{cut}{END}");
+        let ran = import_from(&["-t", "tree", "--strict", "-"], text.as_bytes());
+        assert_eq!(ran.code, 3, "{text}{}", ran.stderr);
+        assert_eq!(reported(&ran)[0], expected, "{text}{}", ran.stderr);
+        assert!(ran.stdout.contains("spanbridge.incomplete=true"), "{text}{}", ran.stdout);
+        assert!(!ran.stdout.contains("other"), "{text}{}", ran.stdout);
+    }
+}
+
+#[test]
+fn what_is_left_of_a_line_within_a_block_is_told_of() {
+    for damaged in [
+        "Trace[77%d:;Y-\"written\" len:43 400ms (11:12:14.400)",
+        "Trace[7ten\" len:43 400ms (11:12:14.400)",
+        "Tritten\" len:43 400ms (11:12:14.400)]",
+        "Trace[77] ---",
+        "Trace[77];",
+        "Trace[77]x [1",
+    ] {
+        // Another block ends in between.
+        let text = format!(
+            "{FIRST}Trace[78]: \"y\" (10-Mar-2025 11:12:14.000) (total time: 5ms):\n\
+             Trace[78]: [5ms] [5ms] END\n{damaged}\n{END}"
+        );
+        let ran = import_from(&["-t", "tree", "--strict", "-"], text.as_bytes());
+        assert_eq!((ran.code, reported(&ran)), (3, vec![4]), "{damaged}: {}", ran.stderr);
+        assert_eq!(ran.stdout.matches("spanbridge.incomplete=true").count(), 1, "{}", ran.stdout);
+    }
+    // No block is unfinished here, and nothing is wrong.
+    let text = format!("{FIRST}{END}Tr\nTook 400ms (11:12:14.400)\nStackTrace[0]: at Foo.Bar\n");
+    let ran = import_from(&["-t", "tree", "--strict", "-"], text.as_bytes());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+}
+
+#[test]
+fn json_that_is_cut_within_a_block_is_told_of_and_counts() {
+    let record = |text: &str| {
+        let text = serde_json::Value::from(format!("{text}\n"));
+        format!("{{\"log\":{text},\"stream\":\"stderr\"}}\n")
+    };
+    let (first, end) = (record(FIRST.trim_end()), record(END.trim_end()));
+    let step = record("Trace[77]: ---\"step\" 5ms (11:12:14.005)");
+    for cut in [step.len() / 2, "{\"log\":\"Trac".len(), "{\"log\":\"".len()] {
+        let text = format!("{first}{}\n{end}", &step[..cut]);
+        let ran = import_from(&["-t", "tree", "--strict", "-"], text.as_bytes());
+        assert_eq!((ran.code, reported(&ran)), (3, vec![2]), "{text}{}", ran.stderr);
+        assert!(ran.stdout.contains("spanbridge.incomplete=true"), "{text}{}", ran.stdout);
+    }
+}
+
+#[test]
+fn a_block_that_json_hides_is_told_of() {
+    for text in [
+        r#"{"msg":"Trace[77]: \"x\" (10-Mar-2025 11:12:14.000) (total time: 5ms):","msg":"hi"}"#,
+        r#"{"Trace[77]: \"x\" (10-Mar-2025 11:12:14.000) (total time: 5ms):":1}"#,
+    ] {
+        let ran = import_from(&["-t", "tree", "--strict", "-"], text.as_bytes());
+        assert_eq!((ran.code, reported(&ran)), (3, vec![1]), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn records_of_different_pods_are_of_different_blocks() {
+    let record = |pod: &str, text: &str| {
+        let text = serde_json::Value::from(format!("{}\n", text.trim_end()));
+        format!(
+            "{{\"log\":{text},\"stream\":\"stderr\",\"kubernetes\":{{\"pod_name\":\"{pod}\"}}}}\n"
+        )
+    };
+    let step = |pod| record(pod, &format!("Trace[77]: ---\"of {pod}\" 5ms (11:12:14.005)"));
+    let text: String = [
+        record("a", FIRST),
+        record("b", &FIRST.replace('x', "y")),
+        step("a"),
+        step("b"),
+        record("b", END),
+        record("a", END),
+    ]
+    .concat();
+    let ran = import_from(&["-t", "tree", "--strict", "-"], text.as_bytes());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let (y, x) = ran.stdout.split_once("x 600ms").expect(&ran.stdout);
+    assert!(y.contains("of b") && x.contains("of a"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_part_of_an_older_block_does_not_take_the_place_of_the_whole_one() {
+    let lines = [
+        "Trace[5]: \"x\" (started: 2019-10-14 02:45:02 +0000 UTC) (total time: 600ms):\n",
+        "Trace[5]: [500ms] [500ms] a\n",
+        "Trace[5]: [600ms] [100ms] b\n",
+        "Trace[5]: [600ms] [600ms] END\n",
+    ];
+    // The part is known to be one only in the end.
+    let text = [&lines[..], &lines[..2]].concat().concat();
+    let ran = import_from(&["-t", "tree", "-"], text.as_bytes());
+    assert_eq!(ran.stdout.lines().count(), 3, "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stderr.contains("1 block found again and left out"), "{}", ran.stderr);
+}
+
+#[test]
+fn parts_in_many_files_are_joined_from_either_end() {
+    let dir = std::env::temp_dir().join(format!("spanbridge-parts-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let parts = [
+        FIRST,
+        "Trace[77]: ---\"a\" 400ms (11:12:14.400)\n",
+        "Trace[77]: ---\"b\" 100ms (11:12:14.500)\n",
+        END,
+    ];
+    let files = [0, 1, 2, 3].map(|at| {
+        let path = dir.join(format!("{at}.log"));
+        std::fs::write(&path, parts[at]).unwrap();
+        path.to_str().unwrap().to_owned()
+    });
+    let run = |order: [usize; 4]| {
+        let [a, b, c, d] = order.map(|at| files[at].as_str());
+        import(&["-t", "tree", "--strict", a, b, c, d])
+    };
+    let (oldest_first, newest_first) = (run([0, 1, 2, 3]), run([3, 2, 1, 0]));
+    let otherwise = run([1, 0, 3, 2]);
+    std::fs::remove_dir_all(&dir).unwrap();
+    for ran in [&oldest_first, &newest_first] {
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let order = |event| ran.stdout.find(event).expect(&ran.stdout);
+        assert!(order("* +400ms a") < order("* +500ms b"), "{}", ran.stdout);
+    }
+    assert_eq!(otherwise.code, 3, "{}", otherwise.stdout);
+}
+
 #[test]
 fn a_line_that_runs_into_the_next_is_reported_where_it_is() {
     let text = "Trace[7]: \"A\" (10-Mar-2025 11:12:14.000) (total time: 500ms):\n\
