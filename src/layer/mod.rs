@@ -69,8 +69,8 @@ use crate::propagation::Carried;
 /// # Performance
 ///
 /// No lock is shared between threads that create and close spans, and in steady state nothing is
-/// allocated for a span whose values are numbers and short text. A span that is not sampled keeps
-/// its ids and nothing else; its descendants keep nothing.
+/// allocated for a span whose values are numbers and short text, with up to 32 events and 4 KiB of
+/// values. A span that is not sampled keeps its ids and nothing else; its descendants keep nothing.
 #[derive(Debug)]
 pub struct BridgeLayer {
     engine: Arc<Engine>,
