@@ -1,9 +1,6 @@
 //! `traceparent` as a value for the header map that actix-web and awc share.
 
-#[cfg(feature = "actix-web")]
-use actix_web::http::header::HeaderValue;
-#[cfg(all(feature = "awc", not(feature = "actix-web")))]
-use awc::http::header::HeaderValue;
+use actix_http::header::HeaderValue;
 use bytes::Bytes;
 
 use crate::propagation::TraceParent;
