@@ -235,13 +235,30 @@ fn split_header(prefix: &str) -> (&str, Option<HeaderTime>) {
     }
 }
 
-/// Turns a message that a logger has quoted, as klog does with those of structured loggers, back
-/// into its lines: `I0609 ... x.go:1] "Trace[1]: \"root\" ...\nTrace[1]: ..."`.
+/// Turns messages that a logger has quoted, as klog does with those of structured loggers, back
+/// into their lines: `I0609 ... x.go:1] "Trace[1]: \"root\" ...\nTrace[1]: ..."`. `None` where there
+/// is none, as in a block's own line, whose name may be such a text.
 pub(super) fn unquote(text: &str) -> Option<String> {
-    let at = text.find("\"Trace[")?;
-    let (message, _) = text::quoted(&text[at..])?;
-    find(&message)?;
-    Some(format!("{}{message}", &text[..at]))
+    let (mut lines, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find("\"Trace[") {
+        let (before, quote) = rest.split_at(at);
+        let quoted = text::quoted(quote).filter(|(message, _)| find(message).is_some());
+        let Some((message, after)) = quoted.filter(|_| find(before).is_none()) else { break };
+        lines += before;
+        lines += message.trim_end_matches('\n');
+        lines.push('\n');
+        rest = after;
+    }
+    if lines.is_empty() {
+        return None;
+    }
+    // What else stands there, such as more pairs, is of no meaning, unless it has a block in it.
+    if may_be_in(rest) {
+        lines += rest;
+    } else {
+        lines.pop();
+    }
+    Some(lines)
 }
 
 #[cfg(test)]
@@ -406,5 +423,12 @@ mod tests {
         let expected = "I0609 16:26:38.981874 1 x.go:1] Trace[1]: \"root\" (x)\nTrace[1]: y";
         assert_eq!(unquote(line).as_deref(), Some(expected));
         assert_eq!(unquote("Trace[1]: \"x\""), None);
+        assert_eq!(unquote(r#"Trace[1]: "Trace[5]: hello" k:v (x) (total time: 5ms):"#), None);
+        // Two, in two values or for want of a line break, and what is no line.
+        for between in [" other=", "I0609 16:26:38.981874 1 x.go:1] "] {
+            let line = format!(r#"x.go:1] "Trace[1]: a"{between}"Trace[2]: b\nTrace[2]: c" k="v""#);
+            let expected = format!("x.go:1] Trace[1]: a\n{between}Trace[2]: b\nTrace[2]: c");
+            assert_eq!(unquote(&line), Some(expected));
+        }
     }
 }
