@@ -120,9 +120,10 @@ fn a_line_that_is_cut_off_or_missing_its_break_is_told_of() {
             let cuts = start + 1..if is_message { text } else { end };
             cuts.flat_map(move |cut| {
                 let bytes = block.as_bytes();
-                let with_break = [&bytes[..cut], &bytes[end..]].concat();
+                // A letter or two alone may be of any text.
+                let with_break = (cut - start > 2).then(|| [&bytes[..cut], &bytes[end..]].concat());
                 let without = [&bytes[..cut], &bytes[end + 1..]].concat();
-                [with_break, without]
+                with_break.into_iter().chain([without])
             })
         });
         assert_eq!(silent(damaged), [""; 0]);

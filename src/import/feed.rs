@@ -254,6 +254,7 @@ impl<'a> Feed<'a> {
         let line = match line::parse(text) {
             Some(line) => line,
             None if line::may_continue(text)
+                && !marker::has_header_within(text)
                 && text.len() <= MAX_OPEN_LINE
                 && self.open.len() < MAX_STREAMS
                 && self.waiting() + text.len() <= MAX_WAITING =>
@@ -274,7 +275,8 @@ impl<'a> Feed<'a> {
     fn unmarked(&mut self, place: &Place, stream: Stream, text: &str) {
         if let Some(open) = self.open.get(&stream) {
             // A logger's own line, which got in.
-            if marker::begins_with_header(open.source.strip(text)) {
+            let rest = open.source.strip(text);
+            if marker::begins_with_header(rest) || marker::has_header_within(rest) {
                 return self.give_up(stream);
             }
             let place = open.place.clone();

@@ -152,8 +152,10 @@ pub(super) fn unusable(line: &str) -> Option<(ProblemKind, String)> {
 pub(super) fn is_lost(line: &str, in_block: bool) -> bool {
     let marker = line.find("Trace[").or_else(|| line.find("Trace \""));
     if marker.is_none() {
-        let is_rest = |rest: &str| rest.trim_end().is_empty() || begins_with_header(rest);
-        let is_cut = |len| line.strip_prefix(&WORD[..len]).is_some_and(is_rest);
+        // A letter or two alone may be of any text.
+        let is_rest =
+            |rest: &str, len| (len > 2 && rest.trim_end().is_empty()) || begins_with_header(rest);
+        let is_cut = |len| line.strip_prefix(&WORD[..len]).is_some_and(|rest| is_rest(rest, len));
         if !in_block || (1..=WORD.len()).any(is_cut) {
             return in_block;
         }
@@ -190,7 +192,8 @@ pub(super) fn is_lost(line: &str, in_block: bool) -> bool {
 /// Whether this is a first line of the oldest format, as far as its ends show.
 fn is_started(line: &str) -> bool {
     let after = line.strip_prefix("Trace ").and_then(text::quoted);
-    after.is_some_and(|(_, after)| after.starts_with(" (") && after.trim_end().ends_with("):"))
+    let is_named = after.is_some_and(|(_, after)| after.starts_with(" ("));
+    (is_named || line.contains(" (started ")) && line.trim_end().ends_with("):")
 }
 
 fn begins_message(line: &str, at: usize) -> bool {
@@ -217,6 +220,14 @@ pub(super) fn begins_with_header(text: &str) -> bool {
     let header = text.get(..LEN).and_then(|start| start.strip_prefix(['I', 'W', 'E', 'F']));
     let time = header.and_then(|header| header.split_once(' '));
     time.is_some_and(|(date, time)| HeaderTime::parse(date, time).is_some())
+}
+
+/// Whether klog's header begins within a word, as where another line got into this one.
+pub(super) fn has_header_within(text: &str) -> bool {
+    text.match_indices(['I', 'W', 'E', 'F']).any(|(at, _)| {
+        let is_in_word = text[..at].ends_with(|c: char| !c.is_whitespace() && c != '"');
+        is_in_word && begins_with_header(&text[at..])
+    })
 }
 
 /// Splits klog's header, `I0322 23:02:24.357225    4562 trace.go:205] `, off the end.
@@ -354,6 +365,9 @@ mod tests {
         // Of a line that goes on, or is cut off, the beginning tells.
         assert!(is_lost("Trace[12a4]: ---\"x\" q:one", false));
         assert!(is_lost("Tra", true) && !is_lost("Tra", false));
+        assert!(!is_lost("T", true) && !is_lost("Tr ", true));
+        assert!(is_lost("TrI0322 23:02:24.357225    4562 a.go:205] x", true));
+        assert!(is_lost("Trace \"List (started 2016-03-31 10:42:16 +0200 CEST):", false));
         assert!(is_lost("Trace \"List\" (stxrted 2016-03-31 10:42:16 +0200 CEST):", false));
         for line in [
             "Trace[]",

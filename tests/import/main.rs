@@ -1,6 +1,7 @@
 //! `spanbridge import`: the real binary on logs as they are found in the wild, over real sockets.
 
 mod command;
+mod damage;
 mod delivery;
 mod formats;
 mod printed;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::command::{Ran, import, import_from, log, run_with_input, spanbridge, without_place};
 
-fn reported(ran: &Ran) -> Vec<u64> {
+pub(crate) fn reported(ran: &Ran) -> Vec<u64> {
     let lines = ran.stderr.lines().filter_map(|line| {
         let (place, _) = line.split_once(": ")?;
         place.rsplit_once(':')?.1.parse().ok()
