@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::block::{Assembler, Found, Place, excerpt};
+use super::json;
 use super::line::{self, Line};
 use super::marker::{self, Marked};
 use super::problem::{Problem, ProblemKind};
@@ -13,7 +14,7 @@ use super::scan::Handler;
 use super::source::{Source, Stream};
 use super::text::Nanos;
 use super::time::HeaderTime;
-use super::unwrap::{self, Flaw, Other, Record};
+use super::unwrap::{self, Flaw, Other, Record, Wrapping};
 
 /// One file.
 pub(super) struct Feed<'a> {
@@ -30,6 +31,10 @@ pub(super) struct Feed<'a> {
     /// How many more lines are looked at since an unfinished block may go on in them, though its
     /// marker is damaged.
     near: u32,
+    /// What this line is wrapped in, how often, and what the last one of a block was wrapped in.
+    wrapping: Wrapping,
+    depth: usize,
+    last_wrapping: Wrapping,
 }
 
 struct Part {
@@ -46,6 +51,8 @@ struct OpenLine {
     at: Option<Nanos>,
     header: Option<HeaderTime>,
     lines: usize,
+    /// How many wrappings it had.
+    depth: usize,
 }
 
 /// A line is put together from parts up to this size.
@@ -74,7 +81,9 @@ impl<'a> Feed<'a> {
         drain: &'a mut dyn FnMut(&mut Assembler) -> io::Result<()>,
     ) -> Self {
         let (parts, open) = (BTreeMap::new(), BTreeMap::new());
-        Self { file, assembler, drain, parts, open, waited: 0, near: 0 }
+        let (wrapping, last_wrapping) = (Wrapping::None, Wrapping::None);
+        let (waited, near, depth) = (0, 0, 0);
+        Self { file, assembler, drain, parts, open, waited, near, wrapping, depth, last_wrapping }
     }
 
     /// The file is at its end; other files may continue its blocks.
@@ -112,6 +121,13 @@ impl<'a> Feed<'a> {
     }
 
     fn record(&mut self, place: Place, mut record: Record<'_>) -> io::Result<()> {
+        let is_wanted = self.is_within_near() || marker::may_be_in(&record.text);
+        if record.flaw == Some(Flaw::Broken)
+            && is_wanted
+            && let Some(end) = json::end_of_first(&record.text)
+        {
+            return self.records(&place, &record, end);
+        }
         let stream = record.stream;
         self.others(&place, stream, record.at, std::mem::take(&mut record.others))?;
         let is_part = record.is_partial || self.parts.contains_key(&stream);
@@ -155,17 +171,32 @@ impl<'a> Feed<'a> {
         self.lines(&part.place, stream, &whole.text, at)
     }
 
+    /// Records that have no line break between them, of which the first ends at `end`.
+    fn records(&mut self, place: &Place, all: &Record<'_>, end: usize) -> io::Result<()> {
+        let message = format!("records are on one line: {}", excerpt(&all.text));
+        self.report(ProblemKind::Damaged, place, message);
+        let (mut rest, mut end) = (&*all.text, Some(end));
+        while !rest.is_empty() {
+            let (text, after) = rest.split_at(end.unwrap_or(rest.len()));
+            let record = unwrap::unwrap(text);
+            let (stream, at) = (record.stream.or(all.stream), record.at.or(all.at));
+            self.record(place.clone(), Record { stream, at, ..record })?;
+            self.hand_on()?;
+            rest = after.trim_start();
+            end = json::end_of_first(rest);
+        }
+        Ok(())
+    }
+
     /// Tells why the text cannot be read if anything is lost by that.
     fn tells_flaw(&mut self, flaw: Option<Flaw>, place: &Place, text: &str) -> bool {
         // Within a block even where nothing of it is left to be seen.
-        let is_near = self.near > 0 && self.assembler.is_within_any() && text.starts_with("{\"");
+        let is_near = self.is_within_near() && text.starts_with("{\"");
         let (kind, what) = match flaw {
             Some(Flaw::Broken) if is_near || marker::is_likely(text) => {
                 (ProblemKind::Damaged, "is not valid")
             }
-            Some(Flaw::Hidden) => {
-                (ProblemKind::Damaged, "has a block in a key, or under a key that comes again")
-            }
+            Some(Flaw::Hidden) => (ProblemKind::Damaged, "has a block in a key"),
             Some(Flaw::TooMuch) => (ProblemKind::Limit, "has too many values to be read"),
             Some(Flaw::Broken) | None => return false,
         };
@@ -234,7 +265,34 @@ impl<'a> Feed<'a> {
 
     /// Whether a block of the stream may go on here, though its marker is damaged.
     fn is_near(&self, stream: Stream) -> bool {
-        self.near > 0 && self.assembler.is_within_any() && !self.open.contains_key(&stream)
+        self.is_within_near() && !self.open.contains_key(&stream)
+    }
+
+    fn is_within_near(&self) -> bool {
+        self.near > 0 && self.assembler.is_within_any()
+    }
+
+    /// A value's line is wrapped as the line is that it goes on with. What else looks like a
+    /// wrapping is the value's own.
+    fn in_value<'l>(&self, line: &'l str) -> Option<Record<'l>> {
+        if self.open.is_empty() || marker::may_be_in(line) {
+            return None;
+        }
+        [0, 1].into_iter().map(|depth| unwrap::unwrap_to(line, depth)).find(|record| {
+            let open = self.open.get(&record.stream);
+            record.flaw.is_none() && open.is_some_and(|open| open.depth == record.depth)
+        })
+    }
+
+    /// Whether this is what is left of a line that was wrapped as a block's last one was.
+    fn is_left(&self, line: &str, wrapping: Wrapping) -> bool {
+        self.is_within_near()
+            && wrapping != self.last_wrapping
+            && match self.last_wrapping {
+                Wrapping::Cri => unwrap::begins_as_cri(line),
+                Wrapping::Json => line == "{" || (line.ends_with('}') && line.contains("\":")),
+                Wrapping::Line | Wrapping::None => false,
+            }
     }
 
     /// Hands on what is found in the midst of a record, of whose lines there may be millions.
@@ -259,8 +317,8 @@ impl<'a> Feed<'a> {
                 && self.open.len() < MAX_STREAMS
                 && self.waiting() + text.len() <= MAX_WAITING =>
             {
-                let (place, text) = (place.clone(), text.to_owned());
-                let line = OpenLine { number, place, source, text, at, header, lines: 0 };
+                let (place, text, depth) = (place.clone(), text.to_owned(), self.depth);
+                let line = OpenLine { number, place, source, text, at, header, lines: 0, depth };
                 self.open.insert(stream, line);
                 return;
             }
@@ -324,6 +382,7 @@ impl<'a> Feed<'a> {
         bytes: usize,
     ) {
         self.waited = 0;
+        self.last_wrapping = self.wrapping;
         self.near = if matches!(line, Line::End(_)) { self.near } else { NEAR };
         self.assembler.add(Found { number, place, source, line, logged_at, header, bytes });
     }
@@ -374,7 +433,15 @@ impl Handler for Feed<'_> {
         let place = Place { file: Arc::clone(&self.file), line: number };
         self.waited += 1;
         let was_near = self.near;
-        self.record(place, unwrap::unwrap(&line))?;
+        let record = self.in_value(&line).unwrap_or_else(|| unwrap::unwrap(&line));
+        (self.wrapping, self.depth) = (record.wrapping, record.depth);
+        if self.is_left(line.trim_end(), record.wrapping) {
+            self.assembler.damage_newest_in(&place);
+            let message = format!("this is what is left of a line: {}", excerpt(&line));
+            self.report(ProblemKind::Damaged, &place, message);
+        } else {
+            self.record(place, record)?;
+        }
         if self.near == was_near {
             self.near = was_near.saturating_sub(1);
         }

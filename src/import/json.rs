@@ -1,9 +1,11 @@
 //! Records of JSON loggers and collectors.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 
 use memchr::{memchr, memchr2};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::marker;
@@ -46,13 +48,28 @@ const KEYS: usize = 1024;
 /// Docker splits lines that are longer, and ends all parts but the last without a line break.
 const DOCKERS_PART: usize = 16 << 10;
 
-/// What a record says. Where the text of a block is in values besides the usual one, it is in
-/// [`Layer::others`], so that it does not matter what a logger calls it.
-pub(super) fn json(text: &str) -> Layer<'_> {
-    let flawed = |flaw| Layer { flaw: Some(flaw), ..Layer::of(text, None, "") };
+/// Whether this begins as an object: names may be in braces, too, such as Prometheus' labels.
+pub(super) fn is_object(text: &str) -> bool {
+    let inside = text.strip_prefix('{').map(str::trim_start);
+    inside.is_some_and(|inside| inside.is_empty() || inside.starts_with(['"', '}']))
+}
+
+/// Where the object ends that the text begins with, if something else follows it.
+pub(super) fn end_of_first(text: &str) -> Option<usize> {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    values.next().filter(|_| is_object(text))?.ok()?;
+    Some(values.byte_offset()).filter(|end| !text[*end..].trim().is_empty())
+}
+
+/// What a record says, if anything. Where the text of a block is in values besides the usual one, it
+/// is in [`Layer::others`], so that it does not matter what a logger calls it.
+pub(super) fn json(text: &str) -> Option<Layer<'_>> {
+    let flawed = |flaw| Some(Layer { flaw: Some(flaw), ..Layer::of(text, None, "") });
     if is_too_much(text) {
         return flawed(Flaw::TooMuch);
     }
+    // A record may be one of a list, line by line.
+    let text = text.trim_end().strip_suffix("},").map_or(text, |record| &text[..=record.len()]);
     let Ok(record) = serde_json::from_str::<Value>(text) else { return flawed(Flaw::Broken) };
     let Some(object) = record.as_object() else { return flawed(Flaw::Broken) };
     // Some collectors keep the record one level further down.
@@ -62,12 +79,9 @@ pub(super) fn json(text: &str) -> Layer<'_> {
         objects.iter().find_map(|inner| Some((*inner, message(inner, is_wanted)?)))
     };
     let found = find(marker::may_be_in).or_else(|| find(|_| true));
+    let is_said = found.is_some();
     let (inner, message) = found.unwrap_or((object, String::new()));
-    let mut others = Vec::new();
-    let mut budget = MAX_COMPARED;
-    for (key, value) in object {
-        find_others(hash(key), value, &message, &mut others, &mut budget);
-    }
+    let others = others(text, &message);
     let at = [inner, object]
         .into_iter()
         .find_map(|object| TIME_KEYS.iter().find_map(|key| object.get(*key).and_then(moment)));
@@ -75,8 +89,13 @@ pub(super) fn json(text: &str) -> Layer<'_> {
     let is_partial = is_part(inner, &message);
     let is_found = marker::may_be_in(&message) || !others.is_empty();
     let flaw = (!is_found && marker::find(text).is_some()).then_some(Flaw::Hidden);
+    if flaw.is_some() {
+        return flawed(Flaw::Hidden);
+    }
     let message = message.strip_suffix('\n').map(str::to_owned).unwrap_or(message);
-    Layer { text: Cow::Owned(message), at, source: Cow::Owned(source), is_partial, flaw, others }
+    let (text, source) = (Cow::Owned(message), Cow::Owned(source));
+    let layer = Layer { text, at, source, is_partial, flaw: None, others };
+    (is_said || !layer.others.is_empty()).then_some(layer)
 }
 
 /// Who wrote the record, as far as it says that.
@@ -161,38 +180,93 @@ fn message(object: &Map<String, Value>, is_wanted: fn(&str) -> bool) -> Option<S
     })
 }
 
-/// Texts in which a block may be, with hashes of their keys, unless they say what was found before. What is
-/// compared for that comes off the `budget`; without any left all are taken for new.
-fn find_others(
+/// Texts in which a block may be, with hashes of their keys, unless they say what was found before.
+fn others(record: &str, message: &str) -> Vec<Other> {
+    let words = |text: &str| marker::words_in(text);
+    if words(record) <= words(message) {
+        return Vec::new();
+    }
+    let mut texts = Vec::new();
+    let mut all = serde_json::Deserializer::from_str(record);
+    // It has been read before.
+    let _ = Texts { key: 0, found: &mut texts }.deserialize(&mut all);
+    let mut others: Vec<Other> = Vec::new();
+    // What is compared comes off this; without any left all are taken for new.
+    let mut budget = MAX_COMPARED;
+    for other in texts {
+        let Some(at) = marker::from_first(&other.text) else { continue };
+        // Collectors add copies, with and without wrappings.
+        let mut is_known = |known: &str| {
+            budget = budget.saturating_sub(known.len() + 1);
+            budget == 0 || known.contains(at)
+        };
+        let is_copy = is_known(message) || others.iter().any(|other| is_known(&other.text));
+        if !is_copy || budget == 0 {
+            others.push(other);
+        }
+    }
+    others
+}
+
+/// Collects all texts in which a block may be, also those under a key that comes again.
+struct Texts<'a> {
     key: u64,
-    value: &Value,
-    message: &str,
-    others: &mut Vec<Other>,
-    budget: &mut usize,
-) {
-    match value {
-        Value::String(text) => {
-            let Some(at) = marker::from_first(text) else { return };
-            // Collectors add copies, with and without wrappings.
-            let mut is_known = |known: &str| {
-                *budget = budget.saturating_sub(known.len() + 1);
-                *budget == 0 || known.contains(at)
-            };
-            let is_copy = is_known(message) || others.iter().any(|other| is_known(&other.text));
-            if !is_copy || *budget == 0 {
-                others.push(Other { key, text: text.clone() });
-            }
+    found: &'a mut Vec<Other>,
+}
+
+impl<'de> DeserializeSeed<'de> for Texts<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Texts<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        if marker::may_be_in(text) {
+            self.found.push(Other { key: self.key, text: text.to_owned() });
         }
-        Value::Array(values) => {
-            values.iter().for_each(|value| find_others(key, value, message, others, budget));
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<(), A::Error> {
+        let (key, found) = (self.key, self.found);
+        while values.next_element_seed(Texts { key, found: &mut *found })?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<(), A::Error> {
+        while let Some(key) = pairs.next_key::<String>()? {
+            pairs.next_value_seed(Texts { key: hash(&key), found: &mut *self.found })?;
         }
-        Value::Object(object) => {
-            let mut find = |key: &String, value| {
-                find_others(hash(key), value, message, others, budget);
-            };
-            object.iter().for_each(|(key, value)| find(key, value));
-        }
-        Value::Bool(_) | Value::Null | Value::Number(_) => {}
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
     }
 }
 
@@ -221,7 +295,7 @@ mod tests {
     use super::*;
 
     fn texts(record: &str) -> Vec<String> {
-        let layer = json(record);
+        let layer = json(record).expect(record);
         let first = (!layer.text.is_empty()).then(|| layer.text.clone().into_owned());
         first.into_iter().chain(layer.others.into_iter().map(|other| other.text)).collect()
     }
@@ -263,9 +337,10 @@ mod tests {
         let key = "k".repeat(1 << 20);
         let values = vec!["\"Trace[1]: x\"".to_owned(); 100_000].join(",");
         let text = format!("{{\"{key}\":[{values}]}}");
-        assert_eq!(json(&text).others.len(), 1);
+        assert_eq!(json(&text).unwrap().others.len(), 1);
         let values: Vec<_> = (0..100_000).map(|n| format!("\"Trace[{n}]: x\"")).collect();
-        assert_eq!(json(&format!("{{\"{key}\":[{}]}}", values.join(","))).others.len(), 100_000);
+        let text = format!("{{\"{key}\":[{}]}}", values.join(","));
+        assert_eq!(json(&text).unwrap().others.len(), 100_000);
     }
 
     #[test]
@@ -274,7 +349,7 @@ mod tests {
             [("{}", 100_000), ("[]", 300_000), ("0", 600_000), ("{\"a\":0}", 40_000)]
         {
             let values = vec![value; count].join(",");
-            let flaw = |text: &str| json(text).flaw;
+            let flaw = |text: &str| json(text).and_then(|layer| layer.flaw);
             assert_eq!(flaw(&format!("{{\"a\":[{values}]}}")), Some(Flaw::TooMuch), "{value}");
             let values = vec![value; 1_000].join(",");
             let long = "x".repeat(1 << 20);
@@ -282,10 +357,10 @@ mod tests {
         }
         // What is in a text is none: here its quotes and backslashes are escaped.
         let text = serde_json::json!({ "msg": "{\\\",[".repeat(300_000) }).to_string();
-        assert_eq!(json(&text).flaw, None);
+        assert_eq!(json(&text).unwrap().flaw, None);
         // Nor is anything left of one that does not end.
         assert_eq!(
-            json(&format!("{{\"msg\":\"{}", "{\\".repeat(1 << 20))).flaw,
+            json(&format!("{{\"msg\":\"{}", "{\\".repeat(1 << 20))).unwrap().flaw,
             Some(Flaw::Broken)
         );
     }
@@ -303,7 +378,7 @@ mod tests {
             (r#"{"message":"Tra\n","logtag":"P:x"}"#.to_owned(), true),
         ] {
             let end = record.len().saturating_sub(40);
-            assert_eq!(json(&record).is_partial, expected, "{}", &record[end..]);
+            assert_eq!(json(&record).unwrap().is_partial, expected, "{}", &record[end..]);
         }
     }
 }

@@ -92,6 +92,11 @@ pub(super) fn joined<'a>(marked: &Marked<'a>) -> Option<(Marked<'a>, Marked<'a>)
     Some((first, Marked { header, tag: marked.tag, ..second }))
 }
 
+/// How often the word comes that each marker begins with.
+pub(super) fn words_in(text: &str) -> usize {
+    memchr::memmem::find_iter(text.as_bytes(), WORD).count()
+}
+
 /// Whether a block may be in what is not unwrapped yet: quotes may be escaped, once or more.
 pub(super) fn may_be_in(text: &str) -> bool {
     from_first(text).is_some()
@@ -107,7 +112,12 @@ pub(super) fn from_first(text: &str) -> Option<&str> {
 /// Whether a block is most likely in a wrapping that cannot be taken off.
 pub(super) fn is_likely(text: &str) -> bool {
     let is_bare = || text.contains("Trace \\") && text.contains(" (started ");
-    find(text).is_some() || unusable(text).is_some() || is_bare()
+    // As journald writes it, of any version.
+    let is_list = || {
+        let is_in = |bytes| memchr::memmem::find(text.as_bytes(), bytes).is_some();
+        is_in(b"84,114,97,99,101,91") || is_in(b"84, 114, 97, 99, 101, 91")
+    };
+    find(text).is_some() || unusable(text).is_some() || is_bare() || is_list()
 }
 
 /// Why a line in which [`find`] has found nothing looks all the same as if it were of a block.

@@ -72,7 +72,7 @@ fn blanks(text: &str) -> usize {
 
 /// A tag without what may differ from line to line: times, and numbers that stand alone, are zero,
 /// and blanks are one. Numbers within names stay, as they tell replicas apart.
-fn shape(tag: &str) -> String {
+pub(super) fn shape(tag: &str) -> String {
     let mut shape = String::new();
     let mut rest = tag.trim_start();
     while !rest.is_empty() {

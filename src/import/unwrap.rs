@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::json::json;
-use super::source::Stream;
+use super::json::{is_object, json};
+use super::marker;
+use super::source::{self, Stream};
 use super::text::Nanos;
 use super::time;
 
@@ -23,6 +24,21 @@ pub(super) struct Record<'a> {
     pub(super) flaw: Option<Flaw>,
     /// More texts in which a block may be.
     pub(super) others: Vec<Other>,
+    /// The outermost.
+    pub(super) wrapping: Wrapping,
+    /// How many there were.
+    pub(super) depth: usize,
+}
+
+/// What a line is wrapped in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wrapping {
+    /// As containerd and CRI-O do it.
+    Cri,
+    Json,
+    /// It begins with what journald, syslog and others print.
+    Line,
+    None,
 }
 
 /// Why a wrapping cannot be taken off.
@@ -32,7 +48,7 @@ pub(super) enum Flaw {
     Broken,
     /// It would take too much memory.
     TooMuch,
-    /// A block is in it, and in no value: in a key, or under a key that comes again.
+    /// A block is in it, and in no value: in a key.
     Hidden,
 }
 
@@ -46,8 +62,15 @@ pub(super) struct Other {
 
 /// JSON in a runtime's line in journald's is three.
 const MAX_WRAPPINGS: usize = 4;
+/// What names the writer of a JSON record before it is no longer.
+const MAX_PREFIX: usize = 256;
 
 pub(super) fn unwrap(line: &str) -> Record<'_> {
+    unwrap_to(line, MAX_WRAPPINGS)
+}
+
+/// Takes no more than so many wrappings off.
+pub(super) fn unwrap_to(line: &str, max_depth: usize) -> Record<'_> {
     let mut stream = DefaultHasher::new();
     let mut is_known = false;
     let mut record = Record {
@@ -57,13 +80,23 @@ pub(super) fn unwrap(line: &str) -> Record<'_> {
         is_partial: false,
         flaw: None,
         others: Vec::new(),
+        wrapping: Wrapping::None,
+        depth: 0,
     };
-    for _ in 0..MAX_WRAPPINGS {
+    for _ in 0..max_depth {
         let layer = match &record.text {
             Cow::Borrowed(text) => peel(text),
             Cow::Owned(text) => peel(text).map(Layer::into_owned),
         };
         let Some(layer) = layer else { break };
+        if record.wrapping == Wrapping::None {
+            record.wrapping = match &*layer.source {
+                _ if is_object(&record.text) => Wrapping::Json,
+                "stderr" | "stdout" => Wrapping::Cri,
+                _ => Wrapping::Line,
+            };
+        }
+        record.depth += 1;
         record.at = layer.at.or(record.at);
         record.is_partial |= layer.is_partial;
         record.flaw = record.flaw.or(layer.flaw);
@@ -111,13 +144,30 @@ impl<'a> Layer<'a> {
 }
 
 fn peel(text: &str) -> Option<Layer<'_>> {
-    if text.starts_with('{') {
-        return Some(json(text));
+    if is_object(text) {
+        return json(text);
     }
     if text.contains('\n') {
         return None;
     }
-    stamped(text).or_else(|| syslog(text))
+    stamped(text).or_else(|| syslog(text)).or_else(|| prefixed(text))
+}
+
+/// A log's record as JSON, after what tells who wrote it: `[pod/web-0/app] {...}`, as kubectl prints
+/// Docker's, or time, tag and record with tabs between them, as Fluentd's files have them.
+fn prefixed(text: &str) -> Option<Layer<'_>> {
+    let (prefix, record) = text.split_at(text.find("{\"").filter(|at| *at <= MAX_PREFIX)?);
+    let is_prefix = prefix.ends_with([' ', '\t'])
+        && !prefix.contains('"')
+        && !marker::may_be_in(prefix)
+        && record.trim_end().ends_with('}');
+    let layer = is_prefix.then(|| json(record))?.filter(|layer| layer.flaw.is_none())?;
+    let is_log = layer.at.is_some()
+        || !layer.source.is_empty()
+        || !layer.others.is_empty()
+        || marker::may_be_in(&layer.text);
+    let source = format!("{} {}", source::shape(prefix), layer.source);
+    is_log.then(|| Layer { source: source.trim().to_owned().into(), ..layer })
 }
 
 /// A line that begins with an unambiguous time: a container runtime's (`T stderr F text`),
@@ -146,6 +196,16 @@ fn stamped(text: &str) -> Option<Layer<'_>> {
         Some((source, text)) => Layer::of(text, at, source),
         None => Layer::of(rest, at, ""),
     })
+}
+
+/// Whether this may be a container runtime's line, as far as it goes: no text is in it.
+pub(super) fn begins_as_cri(line: &str) -> bool {
+    let (time, rest) = line.split_once(' ').unwrap_or((line, ""));
+    let is_time = |byte: u8| byte.is_ascii_digit() || b"-:TZ.+".contains(&byte);
+    let is_whole = |whole: &str| whole.starts_with(rest);
+    line.starts_with(|c: char| c.is_ascii_digit())
+        && time.bytes().all(is_time)
+        && ["stderr", "stdout"].into_iter().any(is_whole)
 }
 
 /// `Mar 22 23:02:24 host unit[1]: text`, with neither year nor zone.

@@ -64,3 +64,103 @@ fn the_first_line_of_2015_is_known_without_a_whole_name() {
         assert_eq!((ran.code, reported(&ran)), (3, vec![1]), "{}", ran.stderr);
     }
 }
+
+#[test]
+fn records_that_run_into_each_other_are_all_read() {
+    // 1. A step and the end are records on one line.
+    // 2. What comes before a block is one, and what comes after is cut off.
+    let text = format!("{}\n{}{}\n", docker(FIRST), docker(STEP), docker(END));
+    let ran = tree(&text);
+    assert_eq!((ran.code, reported(&ran)), (3, vec![2]), "{}", ran.stderr);
+    assert!(ran.stdout.contains("* +500ms step"), "{}", ran.stdout);
+
+    let block = docker(&format!("{FIRST}\n{STEP}\n{END}"));
+    let ran = tree(&format!("{}{block}{{\"log\":\"T\n", docker("hello")));
+    assert_eq!((ran.code, reported(&ran)), (3, vec![1]), "{}", ran.stderr);
+    assert!(ran.stdout.contains("* +500ms step"), "{}", ran.stdout);
+}
+
+#[test]
+fn what_is_left_of_a_record_within_a_block_is_told_of() {
+    let record = docker(STEP);
+    for cut in [3, 10, "{\"log\":\"Trac".len(), "{\"log\":\"Trace[77]: ---".len()] {
+        let text = format!("{}\n{}\n{}\n", docker(FIRST), &record[cut..], docker(END));
+        is_incomplete(&text, &[2]);
+    }
+    let line = cri(STEP);
+    for cut in [5, 11, 20, 23, 26, 29, 30] {
+        let text = format!("{}\n{}\n{}\n", cri(FIRST), &line[..cut], cri(END));
+        is_incomplete(&text, &[2]);
+    }
+    // In logs of other kinds such lines are none's rest.
+    is_whole(&format!("{FIRST}\n2025-03-10\n{STEP}\nsee \"a\":\"b\",\"c\":\"d\"}}\n{END}\n"));
+    is_whole(&format!("{}\n{}\n{}\n", cri(FIRST), cri(STEP), cri(END)));
+}
+
+#[test]
+fn a_list_of_bytes_that_is_cut_off_is_told_of() {
+    let bytes: Vec<_> = FIRST.bytes().map(|byte| byte.to_string()).collect();
+    for separator in [",", ", "] {
+        let text = format!("{{\"MESSAGE\":[{}\n", bytes.join(separator));
+        let ran = tree(&text);
+        assert_eq!((ran.code, reported(&ran)), (3, vec![1]), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn all_values_under_a_key_that_comes_again_are_read() {
+    let block = |name: &str, number: &str| {
+        let text = format!("{FIRST}\n{STEP}\n{END}").replace('x', name).replace("77", number);
+        Value::from(text)
+    };
+    for text in [
+        format!("{{\"msg\":{},\"msg\":\"hi\"}}", block("x", "77")),
+        format!("{{\"msg\":{},\"msg\":{}}}", block("x", "77"), block("y", "78")),
+        format!("{{\"a\":{{\"b\":{},\"b\":1}}}}", block("x", "77")),
+    ] {
+        let ran = is_whole(&format!("{text}\n"));
+        let count = text.matches("END").count();
+        assert_eq!(ran.stdout.matches("* +500ms step").count(), count, "{text}{}", ran.stdout);
+    }
+}
+
+#[test]
+fn json_after_what_names_its_writer_is_read() {
+    for prefix in ["[pod/web-0/app] ", "2025-03-10T11:12:15+00:00\tkube.api\t", " ", "\t"] {
+        let lines = [format!("{HEADER}{FIRST}"), STEP.to_owned(), END.to_owned()];
+        is_whole(&lines.map(|line| format!("{prefix}{}\n", docker(&line))).concat());
+    }
+    // Two pods that use one number.
+    let line = |pod: usize, text: &str| format!("[pod/web-{pod}/app] {}\n", docker(text));
+    let text: String = [FIRST, STEP, END]
+        .into_iter()
+        .flat_map(|text| [line(0, text), line(1, &text.replace("\"x\"", "\"y\""))])
+        .collect();
+    let ran = is_whole(&text);
+    assert_eq!(ran.stdout.matches("* +500ms step").count(), 2, "{}", ran.stdout);
+}
+
+#[test]
+fn labels_in_braces_are_no_json() {
+    for prefix in ["2025-03-10T11:12:15Z {app=\"x\", pod=\"a\"} ", "{app=\"x\"} "] {
+        let lines = [format!("{HEADER}{FIRST}"), STEP.to_owned(), END.to_owned()];
+        is_whole(&lines.map(|line| format!("{prefix}{line}\n")).concat());
+    }
+}
+
+#[test]
+fn json_in_a_value_stays_as_it_is() {
+    for value in ["{\"a\":1}", "{\"msg\":\"hi\"}", "2025-03-10T10:12:15Z stdout F b"] {
+        let first = FIRST.replace("(10", &format!("body:\n{value}\nc (10"));
+        let text = format!("{first}\n{STEP}\n{END}");
+        let wrapped: [fn(&str) -> String; 3] = [str::to_owned, cri, docker];
+        for wrap in wrapped {
+            let lines: Vec<_> = text.lines().map(wrap).collect();
+            let args = ["-t", "json", "--strict", "-"];
+            let ran = import_from(&args, (lines.join("\n") + "\n").as_bytes());
+            assert_eq!(ran.code, 0, "{}", ran.stderr);
+            let root: Value = serde_json::from_str(&ran.stdout).expect(&ran.stdout);
+            assert_eq!(root["attributes"]["body"], format!("\n{value}\nc"), "{lines:?}");
+        }
+    }
+}
