@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::block::{Assembler, Found, Place, excerpt};
 use super::json;
-use super::line::{self, Line};
+use super::line::{self, Line, Start};
 use super::marker::{self, Marked};
 use super::problem::{Problem, ProblemKind};
 use super::scan::Handler;
@@ -384,7 +384,27 @@ impl<'a> Feed<'a> {
         self.waited = 0;
         self.last_wrapping = self.wrapping;
         self.near = if matches!(line, Line::End(_)) { self.near } else { NEAR };
-        self.assembler.add(Found { number, place, source, line, logged_at, header, bytes });
+        let damaged = match &line {
+            Line::First(first) if first.start == Start::Damaged => Some(&first.start_text),
+            _ => None,
+        };
+        let Some(start) = damaged else {
+            let found = Found { number, place, source, line, logged_at, header, bytes };
+            return self.assembler.add(found);
+        };
+        let message = format!("the start cannot be read: {}", excerpt(start));
+        self.report(ProblemKind::Damaged, &place, message);
+        let found = Found {
+            number,
+            place: place.clone(),
+            source: source.clone(),
+            line,
+            logged_at,
+            header,
+            bytes,
+        };
+        self.assembler.add(found);
+        self.assembler.damage(number, &place, &source);
     }
 
     /// A line that was thought to go on does not.

@@ -52,6 +52,8 @@ pub(super) enum Start {
     Local(Nanos),
     /// It cannot be read; the log's own header may say when the text was written.
     Unknown,
+    /// The same, and what is left of it shows that it is damaged.
+    Damaged,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -91,15 +93,23 @@ impl Item {
 const BLANKS: [char; 2] = [' ', '\t'];
 
 /// Reads the text that follows `Trace[n]: `, or `Trace ` in the oldest format.
-pub(super) fn parse(text: &str) -> Option<Line> {
-    let text = text.trim_end();
+pub(super) fn parse(whole: &str) -> Option<Line> {
+    let text = whole.trim_end();
     if text.starts_with('"') {
         return first(text).map(Line::First);
     }
     if text.starts_with('[') && !text.starts_with("[\"") {
-        return elapsed(text);
+        // An empty message leaves the blank before it.
+        let is_cut = text.len() == whole.len() && text.ends_with(']');
+        return elapsed(text).filter(|line| !is_cut || !line.has_no_text());
     }
     clock(text).map(Line::Item)
+}
+
+impl Line {
+    fn has_no_text(&self) -> bool {
+        matches!(self, Self::Item(item) if item.name.is_empty() && item.fields.is_empty())
+    }
 }
 
 fn first(text: &str) -> Option<First> {
@@ -117,7 +127,8 @@ fn first(text: &str) -> Option<First> {
     // Whether these parentheses are the start's, be it within the years that can be told or not;
     // what is in others may belong to the fields.
     let (start, is_start, format) = if let Some(time) = start_text.strip_prefix("started: ") {
-        (time::go_string(time).map(Start::At), true, Format::Elapsed)
+        let start = time::go_string(time).map(Start::At);
+        (start, start.is_some() || time::is_go_string(time), Format::Elapsed)
     } else if let Some(time) = start_text.strip_prefix("started ") {
         (time::go_string(time).map(Start::At), true, Format::Bare)
     } else {
@@ -127,7 +138,13 @@ fn first(text: &str) -> Option<First> {
     if total.is_none() && (format != Format::Bare || start.is_none()) {
         return None;
     }
-    let start = start.unwrap_or(Start::Unknown);
+    let is_damaged = !is_start && start.is_none() && looks_like_start(start_text);
+    let is_start = is_start || is_damaged;
+    let start = match start {
+        Some(start) => start,
+        None if is_damaged => Start::Damaged,
+        None => Start::Unknown,
+    };
     let fields = if is_start { fields } else { rest };
     let fields = fields.strip_prefix(' ').unwrap_or(fields);
     Some(First {
@@ -137,6 +154,22 @@ fn first(text: &str) -> Option<First> {
         start_text: start_text.to_owned(),
         total,
         format,
+    })
+}
+
+/// Whether a start that cannot be read is left of this: one of its date and its time of day.
+fn looks_like_start(text: &str) -> bool {
+    let is_like = |shape: &str, part: &str| {
+        let mut chars = part.chars();
+        shape.chars().all(|like| match (like, chars.next()) {
+            ('0', Some(c)) => c.is_ascii_digit(),
+            ('?', Some(_)) => true,
+            (like, c) => c == Some(like),
+        })
+    };
+    text.char_indices().any(|(at, _)| {
+        let rest = &text[at..];
+        ["0-???-0", "0-??-0", "0:00:00", "started"].iter().any(|shape| is_like(shape, rest))
     })
 }
 
@@ -259,6 +292,12 @@ mod tests {
 
         let odd = first_of(r#""x" k:v (whenever) (total time: 5ms):"#);
         assert_eq!((odd.fields.as_str(), odd.start), ("k:v (whenever)", Start::Unknown));
+
+        for start in ["10-Mxr-2025 11:12:14.421", "1-\0\0r-2025 11", "started: 2", "x0:12:14.000"] {
+            let text = format!("\"x\" k:v ({start}) (total time: 5ms):");
+            let damaged = first_of(&text);
+            assert_eq!((damaged.fields.as_str(), damaged.start), ("k:v", Start::Damaged), "{text}");
+        }
 
         // Nanoseconds since 1970 do not go so far: not any other moment instead.
         for text in [

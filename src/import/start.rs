@@ -31,7 +31,7 @@ impl Starts {
         let local = match first.start {
             Start::At(at) => return exact(at),
             Start::Local(at) => at,
-            Start::Unknown => match (written(block, options), block.logged_at) {
+            Start::Damaged | Start::Unknown => match (written(block, options), block.logged_at) {
                 (Some(written), _) => written.saturating_sub(total),
                 (None, Some(at)) => {
                     let start = RootStart {
@@ -45,7 +45,7 @@ impl Starts {
             },
         };
         let shift = missing_seconds(block, first, local.saturating_add(total));
-        let is_estimated = shift > 0 || first.start == Start::Unknown;
+        let is_estimated = shift > 0 || matches!(first.start, Start::Damaged | Start::Unknown);
         let local = local.saturating_add(shift);
         let start = |offset| RootStart { local, offset, is_estimated };
         if let Some(zone) = &options.time_zone {

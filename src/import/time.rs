@@ -204,6 +204,12 @@ pub(super) fn go_string(text: &str) -> Option<Nanos> {
     absolute(date, time, zone)
 }
 
+/// Whether the text is such a time, be it in a year that can be told or not.
+pub(super) fn is_go_string(text: &str) -> bool {
+    let (Some(year), Some(rest)) = (text.get(..4), text.get(4..)) else { return false };
+    digits(year).is_some() && go_string(&format!("2000{rest}")).is_some()
+}
+
 /// Reads `2006-01-02T15:04:05.999999999Z` and the like, with any offset.
 pub(super) fn rfc3339(text: &str) -> Option<Nanos> {
     let (date, rest) = text.split_once(['T', ' '])?;

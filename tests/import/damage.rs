@@ -164,3 +164,29 @@ fn json_in_a_value_stays_as_it_is() {
         }
     }
 }
+
+#[test]
+fn a_start_that_cannot_be_read_is_damage() {
+    for start in [
+        "10-Mar-2025 11:12:1\0.000",
+        "10-Mxr-2025 11:12:14.000",
+        "10-Mar-2025 1\u{fffd}:12:14.000",
+        "started: 2019-10-14 02:45:0\0 +0000 UTC",
+        "stxrted: 2019-10-14 02:45:02 +0000 UTC",
+    ] {
+        let first = FIRST.replace("10-Mar-2025 11:12:14.000", start);
+        let text = format!("{}\n{}\n{}\n", cri(&format!("{HEADER}{first}")), cri(STEP), cri(END));
+        let ran = is_incomplete(&text, &[1]);
+        assert!(!ran.stdout.contains("url=\"/x ("), "{}", ran.stdout);
+        assert!(ran.stdout.contains("spanbridge.estimated=true"), "{}", ran.stdout);
+    }
+}
+
+#[test]
+fn a_step_without_its_message_is_damage() {
+    let first = "Trace[7]: \"x\" (started: 2019-10-14 02:45:02 +0000 UTC) (total time: 600ms):";
+    let text = |step: &str| format!("{first}\nTrace[7]: {step}\nTrace[7]: [600ms] [600ms] END\n");
+    is_incomplete(&text("[500ms] [500ms]"), &[2]);
+    let ran = tree(&text("[500ms] [500ms] "));
+    assert_eq!(ran.code, 0, "a message may be empty: {}", ran.stderr);
+}
