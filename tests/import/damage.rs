@@ -57,12 +57,10 @@ fn a_letter_alone_is_no_damage() {
 
 #[test]
 fn the_first_line_of_2015_is_known_without_a_whole_name() {
-    for damaged in ["Trace \"List (started 2016-03-31 10:42:16.7 +0200 CEST):"] {
-        let text =
-            format!("{HEADER}{damaged}\n[10ms] [10ms] About to convert\n[107ms] [1ms] END\n");
-        let ran = tree(&text);
-        assert_eq!((ran.code, reported(&ran)), (3, vec![1]), "{}", ran.stderr);
-    }
+    let damaged = "Trace \"List (started 2016-03-31 10:42:16.7 +0200 CEST):";
+    let text = format!("{HEADER}{damaged}\n[10ms] [10ms] About to convert\n[107ms] [1ms] END\n");
+    let ran = tree(&text);
+    assert_eq!((ran.code, reported(&ran)), (3, vec![1]), "{}", ran.stderr);
 }
 
 #[test]
