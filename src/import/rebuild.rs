@@ -17,7 +17,7 @@ use super::printable::Printable;
 use super::problem::ProblemKind;
 use super::shape::{self, Entry, Node, Step, Tree};
 use super::text::{self, MILLISECOND, Nanos, SECOND};
-use super::time::TimeOfDay;
+use super::time::{Change, TimeOfDay};
 
 /// Of the root: the number in `Trace[n]`.
 pub(super) const NUMBER: &str = "spanbridge.trace_number";
@@ -48,6 +48,8 @@ pub(super) struct RootStart {
     /// How far those clocks are ahead of UTC.
     pub(super) offset: Nanos,
     pub(super) is_estimated: bool,
+    /// They were set while the block lasted, and the log goes on with that.
+    pub(super) change: Option<Change>,
 }
 
 /// A block as spans.
@@ -61,8 +63,8 @@ pub(super) struct Rebuilt {
 pub(super) fn spans(block: &Block, first: &First, start: RootStart) -> Rebuilt {
     let total = total(block, first);
     let mut tree = shape::tree(first, &block.items);
-    Times { start: start.local, end: start.local.saturating_add(total) }
-        .set(&mut tree, &block.items);
+    let end = start.local.saturating_add(total);
+    Times { start: start.local, end, change: start.change }.set(&mut tree, &block.items);
     let flaw = if block.is_incomplete {
         None
     } else if tree.has_gap {
@@ -207,10 +209,11 @@ fn system_time(at: Nanos) -> SystemTime {
     if at < 0 { SystemTime::UNIX_EPOCH - since } else { SystemTime::UNIX_EPOCH + since }
 }
 
-/// When the root began and ended.
+/// When the root began and ended, by clocks that were not set in between.
 struct Times {
     start: Nanos,
     end: Nanos,
+    change: Option<Change>,
 }
 
 impl Times {
@@ -226,7 +229,12 @@ impl Times {
         let clocks = || items.iter().filter_map(clock);
         clocks().all(TimeOfDay::has_zero_seconds)
             && clocks().any(|at| {
-                at.on_or_after(self.start.saturating_sub(SECOND)) > self.end.saturating_add(SLACK)
+                let from = self.start.saturating_sub(SECOND);
+                let at = match self.change {
+                    Some(change) => at.on_or_after_with(from, change),
+                    None => at.on_or_after(from),
+                };
+                at > self.end.saturating_add(SLACK)
             })
     }
 
@@ -242,20 +250,23 @@ impl Times {
         let mut last = vec![self.start; tree.nodes.len()];
         for (entry, item) in tree.entries.iter().zip(items) {
             let before = last[entry.owner];
-            let (at, is_estimated) = match item.kind {
-                ItemKind::Elapsed { since_start, .. } => {
+            let (at, is_estimated) = match (item.kind, self.change) {
+                (ItemKind::Elapsed { since_start, .. }, _) => {
                     (self.start.saturating_add(since_start), false)
                 }
-                ItemKind::Clock { at, took, .. } if lacks_seconds => {
+                (ItemKind::Clock { at, took, .. }, _) if lacks_seconds => {
                     let took = if entry.is_nested { 0 } else { took.max(0) };
                     let over = before.saturating_add(took).saturating_sub(SLACK);
                     (at.with_any_second(over), true)
                 }
+                (ItemKind::Clock { at, .. }, Some(change)) => {
+                    (at.on_or_after_with(before.saturating_sub(SECOND), change), false)
+                }
                 // In order, but for what a clock may have been set back.
-                ItemKind::Clock { at, .. } if is_long => {
+                (ItemKind::Clock { at, .. }, None) if is_long => {
                     (at.on_or_after(before.saturating_sub(SECOND)), false)
                 }
-                ItemKind::Clock { at, .. } => {
+                (ItemKind::Clock { at, .. }, None) => {
                     (at.on_or_after(self.start.saturating_sub(SECOND)), false)
                 }
             };

@@ -38,6 +38,7 @@ impl Starts {
                         local: at.saturating_sub(total),
                         offset: 0,
                         is_estimated: true,
+                        change: None,
                     };
                     return Found::Start(start);
                 }
@@ -47,9 +48,11 @@ impl Starts {
         let shift = missing_seconds(block, first, local.saturating_add(total));
         let is_estimated = shift > 0 || matches!(first.start, Start::Damaged | Start::Unknown);
         let local = local.saturating_add(shift);
-        let start = |offset| RootStart { local, offset, is_estimated };
+        let start = |offset| RootStart { local, offset, is_estimated, change: None };
         if let Some(zone) = &options.time_zone {
-            return Found::Start(start(zone.offset(time::to_local(local))));
+            let offset = zone.offset(time::to_local(local));
+            let change = zone.change(local, local.saturating_add(total), offset);
+            return Found::Start(RootStart { change, ..start(offset) });
         }
         // klog's header is the time of writing; without one, that is shortly after the end.
         let written = block.header.and_then(|header| header.near(local));
@@ -67,7 +70,7 @@ impl Starts {
 }
 
 fn exact(at: Nanos) -> Found {
-    Found::Start(RootStart { local: at, offset: 0, is_estimated: false })
+    Found::Start(RootStart { local: at, offset: 0, is_estimated: false, change: None })
 }
 
 /// When the block was written, on the clocks of its log: klog's header, and the year from elsewhere.

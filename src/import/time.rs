@@ -40,6 +40,24 @@ impl TimeZone {
         };
         Nanos::from(offset.seconds()) * SECOND
     }
+
+    /// The first change between two moments, by clocks that are so far ahead of UTC.
+    pub(super) fn change(&self, from: Nanos, to: Nanos, offset: Nanos) -> Option<Change> {
+        let start = Timestamp::from_nanosecond(from.checked_sub(offset)?.into()).ok()?;
+        let next = self.0.following(start).next()?;
+        let at = Nanos::try_from(next.timestamp().as_nanosecond()).ok()?.checked_add(offset)?;
+        let by = Nanos::from(next.offset().seconds()) * SECOND - offset;
+        (at <= to && by != 0).then_some(Change { at, by })
+    }
+}
+
+/// Clocks are set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Change {
+    /// When, by the clocks as they were before.
+    at: Nanos,
+    /// How far forward.
+    by: Nanos,
 }
 
 impl FromStr for TimeZone {
@@ -104,6 +122,16 @@ impl TimeOfDay {
     pub(super) fn on_or_after(self, from: Nanos) -> Nanos {
         let from = with_days_around(from);
         from + (self.since_midnight - from).rem_euclid(DAY)
+    }
+
+    /// The same by clocks that are set in between. The moment is by clocks that are not.
+    pub(super) fn on_or_after_with(self, from: Nanos, change: Change) -> Nanos {
+        let at = self.on_or_after(from);
+        if at < change.at {
+            return at;
+        }
+        let since_midnight = (self.since_midnight - change.by).rem_euclid(DAY);
+        Self { since_midnight, ..self }.on_or_after(from.max(change.at))
     }
 
     /// The same where the seconds were not printed: the first moment at which clocks show these

@@ -181,6 +181,28 @@ fn a_start_that_cannot_be_read_is_damage() {
 }
 
 #[test]
+fn steps_are_placed_by_a_zone_whose_clocks_change() {
+    for (start, step, at) in [
+        ("30-Mar-2025 01:59:52.721", "03:00:07.221", "2025-03-30T00:59:52.721Z"),
+        ("26-Oct-2025 02:59:52.721", "02:00:07.221", "2025-10-26T00:59:52.721Z"),
+        ("30-Mar-2025 01:59:46.000", "03:00:00.500", "2025-03-30T00:59:46.000Z"),
+        ("26-Oct-2025 02:59:46.000", "02:00:00.500", "2025-10-26T00:59:46.000Z"),
+        ("26-Oct-2025 03:10:00.000", "03:10:14.500", "2025-10-26T02:10:00.000Z"),
+    ] {
+        let text = format!(
+            "Trace[77]: \"x\" ({start}) (total time: 15000ms):\n\
+             Trace[77]: ---\"step\" 14500ms ({step})\n\
+             Trace[77]: [15s] [15s] END\n"
+        );
+        let zone = ["-t", "tree", "--strict", "--time-zone", "Europe/Berlin", "-"];
+        let ran = import_from(&zone, text.as_bytes());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert!(ran.stdout.starts_with(&format!("{at} x 15.000s")), "{}", ran.stdout);
+        assert!(ran.stdout.contains("* +14.500s step"), "{}", ran.stdout);
+    }
+}
+
+#[test]
 fn a_step_without_its_message_is_damage() {
     let first = "Trace[7]: \"x\" (started: 2019-10-14 02:45:02 +0000 UTC) (total time: 600ms):";
     let text = |step: &str| format!("{first}\nTrace[7]: {step}\nTrace[7]: [600ms] [600ms] END\n");
