@@ -230,10 +230,11 @@ impl<'a> Feed<'a> {
         text: &str,
         at: Option<Nanos>,
     ) -> io::Result<()> {
-        let unquoted = marker::unquote(text);
-        for line in unquoted.as_deref().unwrap_or(text).split('\n') {
+        let text = unwrap::with_line_breaks(text);
+        let unquoted = marker::unquote(&text);
+        for line in unquoted.as_deref().unwrap_or(&text).split('\n') {
             // Whichever wrapping has left it there.
-            let line = line.strip_suffix('\r').unwrap_or(line);
+            let line = unwrap::without_end(line);
             if let Some(mut marked) = marker::find(line) {
                 while let Some((first, second)) = marker::joined(&marked) {
                     let message = format!("two lines are one: {}", excerpt(line));

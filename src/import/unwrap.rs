@@ -115,6 +115,27 @@ pub(super) fn unwrap_to(line: &str, max_depth: usize) -> Record<'_> {
     record
 }
 
+/// The text with the line breaks that rsyslog has written as `#012`, if a block is in it.
+pub(super) fn with_line_breaks(text: &str) -> Cow<'_, str> {
+    if memchr::memmem::find(text.as_bytes(), b"#012Trace[").is_some() {
+        return Cow::Owned(text.replace("#012", "\n"));
+    }
+    Cow::Borrowed(text)
+}
+
+/// A line without what others leave at its end: half of a line break, and colours set back.
+pub(super) fn without_end(line: &str) -> &str {
+    let mut line = line.strip_suffix('\r').unwrap_or(line);
+    // An escape ends as one that sets colours or clears the line.
+    while line.ends_with(['m', 'K'])
+        && let Some((before, escape)) = line.rsplit_once("\x1b[")
+        && escape[..escape.len() - 1].bytes().all(|byte| byte.is_ascii_digit() || byte == b';')
+    {
+        line = before;
+    }
+    line
+}
+
 /// One wrapping and what is in it.
 pub(super) struct Layer<'a> {
     pub(super) text: Cow<'a, str>,
@@ -289,6 +310,20 @@ mod tests {
             stream("2021-03-22T23:02:24Z stderr F x"),
             stream("2021-03-22T23:02:24Z stdout F x")
         );
+    }
+
+    #[test]
+    fn what_others_leave_at_a_lines_end_comes_off() {
+        for (line, expected) in [
+            ("x\r", "x"),
+            ("x\u{1b}[0m\r", "x"),
+            ("\u{1b}[36mx\u{1b}[0;1m\u{1b}[K", "\u{1b}[36mx"),
+            ("5ms", "5ms"),
+            ("\u{1b}[0mx 5m", "\u{1b}[0mx 5m"),
+            ("\u{1b}[m", ""),
+        ] {
+            assert_eq!(without_end(line), expected, "{line:?}");
+        }
     }
 
     #[test]

@@ -203,6 +203,19 @@ fn steps_are_placed_by_a_zone_whose_clocks_change() {
 }
 
 #[test]
+fn colours_at_a_lines_end_are_taken_off() {
+    let line = |text: &str| format!("\x1b[36mweb_1 |\x1b[0m {text}\x1b[0m\x1b[K\n");
+    is_whole(&[FIRST, STEP, END].map(line).concat());
+}
+
+#[test]
+fn rsyslogs_line_breaks_are_ones() {
+    let text = format!("Mar 10 11:12:15 h k[1]: {HEADER}{FIRST}#012{STEP}#012{END}\n");
+    is_whole(&text);
+    is_whole(&format!("{FIRST}\n{}\n{END}\n", STEP.replace(" 500", " pin:#012 500")));
+}
+
+#[test]
 fn a_step_without_its_message_is_damage() {
     let first = "Trace[7]: \"x\" (started: 2019-10-14 02:45:02 +0000 UTC) (total time: 600ms):";
     let text = |step: &str| format!("{first}\nTrace[7]: {step}\nTrace[7]: [600ms] [600ms] END\n");
