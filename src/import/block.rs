@@ -106,8 +106,9 @@ impl Assembler {
         block.bytes += bytes;
         self.bytes += bytes;
         let is_too_large = block.bytes > MAX_BLOCK;
-        let is_first = matches!(found.line, Line::First(_));
-        block.is_interleaved |= !is_first && self.last.is_some_and(|last| last != key);
+        // What begins here stands between no lines of others, be it a part in another file.
+        let is_begin = block.bytes == bytes;
+        block.is_interleaved |= !is_begin && self.last.is_some_and(|last| last != key);
         self.last = Some(key);
         match found.line {
             Line::First(first) => block.first = Some(first),

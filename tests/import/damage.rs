@@ -223,3 +223,19 @@ fn a_step_without_its_message_is_damage() {
     let ran = tree(&text("[500ms] [500ms] "));
     assert_eq!(ran.code, 0, "a message may be empty: {}", ran.stderr);
 }
+
+#[test]
+fn parts_that_are_joined_are_not_for_that_mixed_with_others() {
+    let dir = std::env::temp_dir().join(format!("spanbridge-joined-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let files = [(2, END), (1, STEP), (0, FIRST)].map(|(at, text)| {
+        let path = dir.join(format!("{at}.log"));
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    });
+    let ran = crate::command::import(&["-t", "tree", "--strict", &files[0], &files[1], &files[2]]);
+    std::fs::remove_dir_all(&dir).unwrap();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stdout.contains("* +500ms step"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("interleaved"), "{}", ran.stdout);
+}
