@@ -58,7 +58,7 @@ pub(super) fn is_object(text: &str) -> bool {
 pub(super) fn end_of_first(text: &str) -> Option<usize> {
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
     values.next().filter(|_| is_object(text))?.ok()?;
-    Some(values.byte_offset()).filter(|end| !text[*end..].trim().is_empty())
+    Some(values.byte_offset()).filter(|end| !text[*end..].trim_start().is_empty())
 }
 
 /// What a record says, if anything. Where the text of a block is in values besides the usual one, it
@@ -182,8 +182,7 @@ fn message(object: &Map<String, Value>, is_wanted: fn(&str) -> bool) -> Option<S
 
 /// Texts in which a block may be, with hashes of their keys, unless they say what was found before.
 fn others(record: &str, message: &str) -> Vec<Other> {
-    let words = |text: &str| marker::words_in(text);
-    if words(record) <= words(message) {
+    if marker::words_in(record) <= marker::words_in(message) {
         return Vec::new();
     }
     let mut texts = Vec::new();
@@ -321,6 +320,27 @@ mod tests {
     fn copies_of_a_block_are_not_other_blocks() {
         let record = r#"{"message":"Trace[1]: x","event":{"original":"I0322 a.go:1] Trace[1]: x\n"},"_raw":"Trace[1]: x"}"#;
         assert_eq!(texts(record), ["Trace[1]: x"]);
+    }
+
+    #[test]
+    fn the_first_of_several_records_ends_where_another_begins() {
+        for (text, expected) in [
+            (r#"{"a":{}} {"b":1}"#, Some(8)),
+            (r#"{"a":{}}x"#, Some(8)),
+            (r#"{"a":{}}  "#, None),
+            (r#"{"a":{"#, None),
+            (r#"{a="b"}{"#, None),
+            ("1 2", None),
+        ] {
+            assert_eq!(end_of_first(text), expected, "{text}");
+        }
+        // The blanks at the end are looked at once, not for each record.
+        let line = "{}".repeat(20_000) + &" ".repeat(8 << 20);
+        let (start, mut rest) = (std::time::Instant::now(), &*line);
+        while let Some(end) = end_of_first(rest) {
+            rest = &rest[end..];
+        }
+        assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
     }
 
     #[test]
