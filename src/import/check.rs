@@ -12,8 +12,8 @@ use super::tree;
 
 /// Printed times are cut to the millisecond, so two of them differ by less than this from the truth.
 pub(super) const SLACK: Nanos = 2 * MILLISECOND;
-/// Times of day tell no more than this apart.
-const HALF_A_DAY: Nanos = 12 * 3_600 * SECOND;
+/// Of a longer block, times of day do not tell which half of a day they are in.
+pub(super) const HALF_A_DAY: Nanos = 12 * 3_600 * SECOND;
 
 /// The first contradiction, if there is one.
 pub(super) fn contradiction(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::block::{Assembler, Found, Place, excerpt};
 use super::json;
-use super::line::{self, Line, Start};
+use super::line::{self, Line};
 use super::marker::{self, Marked};
 use super::problem::{Problem, ProblemKind};
 use super::scan::Handler;
@@ -269,6 +269,7 @@ impl<'a> Feed<'a> {
         self.is_within_near() && !self.open.contains_key(&stream)
     }
 
+    /// The same of any stream's.
     fn is_within_near(&self) -> bool {
         self.near > 0 && self.assembler.is_within_any()
     }
@@ -385,27 +386,7 @@ impl<'a> Feed<'a> {
         self.waited = 0;
         self.last_wrapping = self.wrapping;
         self.near = if matches!(line, Line::End(_)) { self.near } else { NEAR };
-        let damaged = match &line {
-            Line::First(first) if first.start == Start::Damaged => Some(&first.start_text),
-            _ => None,
-        };
-        let Some(start) = damaged else {
-            let found = Found { number, place, source, line, logged_at, header, bytes };
-            return self.assembler.add(found);
-        };
-        let message = format!("the start cannot be read: {}", excerpt(start));
-        self.report(ProblemKind::Damaged, &place, message);
-        let found = Found {
-            number,
-            place: place.clone(),
-            source: source.clone(),
-            line,
-            logged_at,
-            header,
-            bytes,
-        };
-        self.assembler.add(found);
-        self.assembler.damage(number, &place, &source);
+        self.assembler.add(Found { number, place, source, line, logged_at, header, bytes });
     }
 
     /// A line that was thought to go on does not.
@@ -443,7 +424,7 @@ fn under_key(stream: Stream, key: u64) -> Stream {
 
 impl Handler for Feed<'_> {
     fn wants_next_line(&self) -> bool {
-        (self.near > 0 && self.assembler.is_within_any())
+        self.is_within_near()
             || !self.parts.is_empty()
             || !self.open.is_empty()
             || self.assembler.has_bare()

@@ -9,10 +9,10 @@ use opentelemetry::trace::{Event, SpanContext, SpanId, SpanKind, Status, TraceFl
 use opentelemetry::{InstrumentationScope, KeyValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
-use super::block::Block;
-use super::check::{self, SLACK};
+use super::block::{Block, excerpt};
+use super::check::{self, HALF_A_DAY, SLACK};
 use super::ids::Ids;
-use super::line::{First, Item, ItemKind};
+use super::line::{First, Item, ItemKind, Start};
 use super::printable::Printable;
 use super::problem::ProblemKind;
 use super::shape::{self, Entry, Node, Step, Tree};
@@ -56,7 +56,7 @@ pub(super) struct RootStart {
 pub(super) struct Rebuilt {
     /// The root first, and parents before children.
     pub(super) spans: Vec<SpanData>,
-    /// What is wrong with the block as a whole, if it is not known to be incomplete yet.
+    /// What is wrong with the block as a whole, and is not told yet.
     pub(super) flaw: Option<(ProblemKind, String)>,
 }
 
@@ -65,7 +65,10 @@ pub(super) fn spans(block: &Block, first: &First, start: RootStart) -> Rebuilt {
     let mut tree = shape::tree(first, &block.items);
     let end = start.local.saturating_add(total);
     Times { start: start.local, end, change: start.change }.set(&mut tree, &block.items);
-    let flaw = if block.is_incomplete {
+    let flaw = if first.start == Start::Damaged {
+        let message = format!("the start cannot be read: {}", excerpt(&first.start_text));
+        Some((ProblemKind::Damaged, message))
+    } else if block.is_incomplete {
         None
     } else if tree.has_gap {
         let message = format!("lines of {:?} are missing, as its brackets show", first.name);
@@ -240,7 +243,6 @@ impl Times {
 
     /// Steps and the beginnings of nested traces, in the order in which they are printed.
     fn set_starts(&self, tree: &mut Tree<'_>, items: &[Item]) {
-        const HALF_A_DAY: Nanos = 12 * 3_600 * SECOND;
         if let Some(root) = tree.nodes.first_mut() {
             (root.start, root.end) = (self.start, self.end);
         }

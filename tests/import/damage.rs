@@ -178,6 +178,11 @@ fn a_start_that_cannot_be_read_is_damage() {
         assert!(!ran.stdout.contains("url=\"/x ("), "{}", ran.stdout);
         assert!(ran.stdout.contains("spanbridge.estimated=true"), "{}", ran.stdout);
     }
+    // Where nothing else says when it was, it is left out, and told of once.
+    let first = FIRST.replace("10-Mar-2025", "10-Mxr-2025");
+    let ran = tree(&format!("{first}\n{STEP}\n{END}\n"));
+    assert_eq!((ran.code, reported(&ran)), (3, vec![1]), "{}", ran.stderr);
+    assert_eq!(ran.stdout, "");
 }
 
 #[test]
