@@ -46,33 +46,30 @@ fn in_and_out(span: Span) {
     span.in_scope(|| black_box(()));
 }
 
+/// By one macro of `tracing`, which says the level.
+macro_rules! with_8 {
+    ($span:ident) => {
+        $span!(
+            "work",
+            http.request.method = "GET",
+            url.path = black_box("/api/v1/pods"),
+            server.address = black_box("localhost"),
+            network.protocol.version = "1.1",
+            server.port = black_box(8080_i64),
+            http.response.status_code = black_box(200_i64),
+            http.response.body.size = black_box(1_234_u64),
+            cached = black_box(false),
+        )
+    };
+}
+
 fn span_8() -> Span {
-    info_span!(
-        "work",
-        http.request.method = "GET",
-        url.path = black_box("/api/v1/pods"),
-        server.address = black_box("localhost"),
-        network.protocol.version = "1.1",
-        server.port = black_box(8080_i64),
-        http.response.status_code = black_box(200_i64),
-        http.response.body.size = black_box(1_234_u64),
-        cached = black_box(false),
-    )
+    with_8!(info_span)
 }
 
 /// Of a level that is turned off.
 fn disabled_8() -> Span {
-    debug_span!(
-        "work",
-        http.request.method = "GET",
-        url.path = black_box("/api/v1/pods"),
-        server.address = black_box("localhost"),
-        network.protocol.version = "1.1",
-        server.port = black_box(8080_i64),
-        http.response.status_code = black_box(200_i64),
-        http.response.body.size = black_box(1_234_u64),
-        cached = black_box(false),
-    )
+    with_8!(debug_span)
 }
 
 fn span_9() -> Span {
