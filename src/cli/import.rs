@@ -11,7 +11,7 @@ use super::args::{Destination, ImportArgs};
 use super::progress::Progress;
 use super::report;
 use super::sink::Sink;
-use crate::import::{Importer, Options, Problem, ProblemKind, Receiver};
+use crate::import::{Importer, Options, Printable, Problem, ProblemKind, Receiver, block_name};
 
 pub(super) fn run(args: &ImportArgs) -> Exit {
     let progress = Progress::new(args);
@@ -137,6 +137,15 @@ impl Receiver for Output<'_> {
     fn problem(&mut self, problem: &Problem) -> io::Result<()> {
         if self.shows_problems {
             self.progress.line(&problem.to_string());
+        }
+        Ok(())
+    }
+
+    fn interleaved(&mut self, file: &str, line: u64, number: Option<u32>) -> io::Result<()> {
+        if self.shows_problems {
+            let (file, block) = (Printable(file), block_name(number));
+            let what = "was mixed with lines of others, and is put together";
+            self.progress.line(&format!("{file}:{line}: {block} {what}"));
         }
         Ok(())
     }

@@ -99,7 +99,7 @@ impl Assembler {
             Line::First(_) => self.begin(&found),
             Line::Item(_) | Line::End(_) => self
                 .find(found.number, &found.source, &found.place)
-                .unwrap_or_else(|| self.open(&found)),
+                .unwrap_or_else(|| self.begin_without_first(&found)),
         };
         let Some(block) = self.open.get_mut(&key) else { return };
         let bytes = found.bytes + size_of::<Item>();
@@ -115,8 +115,8 @@ impl Assembler {
             Line::Item(item) => block.items.push(item),
             Line::End(total) => {
                 block.end = Some(total);
-                // One whose first line is missing waits: it may be in a file that comes later.
-                if block.first.is_some() {
+                // One that is not in one file waits: what is missing may be in a file that comes later.
+                if block.first.is_some() && block.place.file == found.place.file {
                     self.close(key);
                 }
             }
@@ -162,7 +162,7 @@ impl Assembler {
 
     /// Whether any block is not at its end.
     pub(super) fn is_within_any(&self) -> bool {
-        !self.open.is_empty()
+        self.open.values().any(|block| block.end.is_none())
     }
 
     /// Whether the stream is within a block of the oldest format, whose lines have no number.
@@ -249,6 +249,22 @@ impl Assembler {
                 block.end = Some(end);
             }
         }
+        self.find_unordered();
+    }
+
+    /// Parts of blocks that seem whole without them, as where files are given in no order.
+    fn find_unordered(&mut self) {
+        let parts: Vec<_> = self.open.values().filter(|block| block.first.is_none()).collect();
+        let is_one = |block: &Block| {
+            let mut of_number = parts.iter().filter(|part| part.number == block.number);
+            of_number.any(|part| part.source.continues(&block.source) && !block.is_in(&part.place))
+        };
+        let with_parts = self.open.iter().filter(|(_, block)| block.end.is_some() && is_one(block));
+        for key in with_parts.map(|(&key, _)| key).collect::<Vec<_>>() {
+            if let Some(block) = self.open.get_mut(&key) {
+                block.is_incomplete = true;
+            }
+        }
     }
 
     fn begin(&mut self, found: &Found) -> u64 {
@@ -273,6 +289,17 @@ impl Assembler {
                 break;
             }
             self.close(key);
+        }
+        self.open(found)
+    }
+
+    /// A line whose block is not there. One of the same number may lack it: what stands before the line
+    /// may be damaged.
+    fn begin_without_first(&mut self, found: &Found) -> u64 {
+        for key in self.by_number.get(&found.number).into_iter().flatten() {
+            let Some(block) = self.open.get_mut(key) else { continue };
+            block.is_incomplete |=
+                block.is_in(&found.place) && found.source.may_hide(&block.source);
         }
         self.open(found)
     }
@@ -346,10 +373,7 @@ impl Assembler {
     /// Closes a block, because of a limit if there is one. Whatever is wrong with it is told once.
     fn give_up(&mut self, key: u64, limit: Option<&str>) {
         let Some(mut block) = self.take(key) else { return };
-        let name = match block.number {
-            Some(number) => format!("Trace[{number}]"),
-            None => "the trace".to_owned(),
-        };
+        let name = name(block.number);
         let (kind, message) = match (&block.first, limit) {
             (None, limit) => {
                 let lines = block.items.len() + usize::from(block.end.is_some());
@@ -389,10 +413,23 @@ impl Block {
         is_one && self.end.is_none()
     }
 
+    /// Whether it begins in this file.
+    fn is_in(&self, place: &Place) -> bool {
+        self.first.is_some() && self.place.file == place.file
+    }
+
     /// Whether a last line must follow and is not there.
     fn lacks_end(&self) -> bool {
         let is_optional = self.first.as_ref().is_some_and(|first| first.format == Format::Elapsed);
         self.end.is_none() && !is_optional
+    }
+}
+
+/// What a message calls the block with this number.
+pub(crate) fn name(number: Option<u32>) -> String {
+    match number {
+        Some(number) => format!("Trace[{number}]"),
+        None => "the trace".to_owned(),
     }
 }
 

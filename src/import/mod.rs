@@ -89,6 +89,7 @@ use std::sync::Arc;
 
 use opentelemetry_sdk::trace::SpanData;
 
+pub(crate) use self::block::name as block_name;
 use self::block::{Assembler, Block, Place};
 use self::feed::Feed;
 pub(crate) use self::printable::{Printable, PrintableLines};
@@ -121,6 +122,18 @@ pub trait Receiver {
     ///
     /// Fails if that can be told to nobody.
     fn problem(&mut self, problem: &Problem) -> io::Result<()>;
+
+    /// Between the lines of a block stood those of others, and it was put together: the file and line
+    /// where it begins, and the number in its `Trace[n]`, which the oldest format does not have. Does
+    /// nothing unless it is implemented.
+    ///
+    /// # Errors
+    ///
+    /// Fails if that can be told to nobody.
+    fn interleaved(&mut self, file: &str, line: u64, number: Option<u32>) -> io::Result<()> {
+        let _ = (file, line, number);
+        Ok(())
+    }
 }
 
 /// Finds blocks in logs and makes spans of them. See the [module](self).
@@ -291,7 +304,10 @@ impl Output {
             self.summary.duplicates += 1;
             return Ok(());
         }
-        self.summary.interleaved += u64::from(block.is_interleaved);
+        if block.is_interleaved {
+            self.summary.interleaved += 1;
+            receiver.interleaved(&block.place.file, block.place.line, block.number)?;
+        }
         self.summary.count(&spans, self.options.slowest);
         receiver.spans(spans)
     }

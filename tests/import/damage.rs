@@ -229,18 +229,74 @@ fn a_step_without_its_message_is_damage() {
     assert_eq!(ran.code, 0, "a message may be empty: {}", ran.stderr);
 }
 
+/// The texts as files, given in this order.
+fn in_files(name: &str, texts: &[(&str, String)]) -> Ran {
+    let dir = std::env::temp_dir().join(format!("spanbridge-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let mut args = ["-t", "tree", "--strict"].map(str::to_owned).to_vec();
+    for (file, text) in texts {
+        let path = dir.join(file);
+        std::fs::write(&path, text).unwrap();
+        args.push(path.to_str().unwrap().to_owned());
+    }
+    let args: Vec<_> = args.iter().map(String::as_str).collect();
+    let ran = crate::command::import(&args);
+    std::fs::remove_dir_all(&dir).unwrap();
+    ran
+}
+
 #[test]
 fn parts_that_are_joined_are_not_for_that_mixed_with_others() {
-    let dir = std::env::temp_dir().join(format!("spanbridge-joined-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
-    let files = [(2, END), (1, STEP), (0, FIRST)].map(|(at, text)| {
-        let path = dir.join(format!("{at}.log"));
-        std::fs::write(&path, text).unwrap();
-        path.to_str().unwrap().to_owned()
-    });
-    let ran = crate::command::import(&["-t", "tree", "--strict", &files[0], &files[1], &files[2]]);
-    std::fs::remove_dir_all(&dir).unwrap();
+    let files = [("2", END), ("1", STEP), ("0", FIRST)].map(|(at, text)| (at, text.to_owned()));
+    let ran = in_files("joined", &files);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(ran.stdout.contains("* +500ms step"), "{}", ran.stdout);
     assert!(!ran.stdout.contains("interleaved"), "{}", ran.stdout);
+}
+
+#[test]
+fn parts_that_come_in_no_order_are_not_taken_for_the_whole() {
+    let whole = format!("{FIRST}\n{STEP}\n");
+    let middle = "Trace[77]: ---\"more\" 50ms (11:12:14.550)\n".to_owned();
+    let (first, middle, end) = (("0", whole), ("1", middle), ("2", END.to_owned()));
+    for files in [[&middle, &first, &end], [&first, &end, &middle]] {
+        let ran = in_files("unordered", &files.map(Clone::clone));
+        assert_eq!(ran.code, 3, "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("/1:1: the first line of Trace[77] is missing"),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(ran.stdout.matches("spanbridge.incomplete=true").count(), 1, "{}", ran.stdout);
+    }
+    // A part in the file where the block begins is of another one.
+    let before = ("0", format!("{STEP}\n{FIRST}\n{STEP}\n"));
+    let ran = in_files("before", &[before, end]);
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert!(!ran.stdout.contains("incomplete"), "{}", ran.stdout);
+}
+
+#[test]
+fn where_others_stood_between_a_blocks_lines_is_told() {
+    let other = "Trace[78]: \"y\" (10-Mar-2025 11:12:14.000) (total time: 600ms):";
+    let text = format!("{FIRST}\n{other}\n{STEP}\n{END}\nTrace[78]: [600ms] [600ms] END\n");
+    let ran = is_whole(&text);
+    for (line, number) in [(1, 77), (2, 78)] {
+        let expected = format!(
+            "-:{line}: Trace[{number}] was mixed with lines of others, and is put together\n"
+        );
+        assert!(ran.stderr.contains(&expected), "{}", ran.stderr);
+    }
+    let quiet = import_from(&["-t", "tree", "-qq", "-"], text.as_bytes());
+    assert_eq!(quiet.stderr, "");
+}
+
+#[test]
+fn a_line_whose_beginning_is_lost_leaves_its_block_incomplete() {
+    let with_zeros = format!("{}{}", "\0".repeat(80), docker(STEP));
+    let fused = format!("2025-03-10T11:12:14.6Z stderr F unrelated{}", cri(STEP));
+    for (wrap, damaged) in [(docker as fn(&str) -> String, with_zeros), (cri, fused)] {
+        let text = format!("{}\n{damaged}\n{}\n", wrap(&format!("{HEADER}{FIRST}")), wrap(END));
+        is_incomplete(&text, &[2]);
+    }
 }
