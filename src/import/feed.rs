@@ -453,6 +453,14 @@ impl Handler for Feed<'_> {
         (self.drain)(self.assembler)
     }
 
+    fn packed(&mut self, number: u64) -> io::Result<()> {
+        let place = Place { file: Arc::clone(&self.file), line: number };
+        let message = "what begins here is packed by gzip, and is not read: give it as a file of \
+                       its own";
+        self.report(ProblemKind::Unreadable, &place, message.to_owned());
+        (self.drain)(self.assembler)
+    }
+
     fn too_long(&mut self, number: u64) -> io::Result<()> {
         let place = Place { file: Arc::clone(&self.file), line: number };
         self.report(ProblemKind::Limit, &place, "the line is too long to be read".to_owned());

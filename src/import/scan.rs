@@ -14,6 +14,8 @@ const BUFFER: usize = 1 << 20;
 /// A longer line is skipped. Loggers that write whole blocks on one line come nowhere near.
 const MAX_LINE: usize = 16 << 20;
 
+/// What gzip's output begins with, which no text has in it: it is not UTF-8.
+const PACKED: &[u8] = b"\x1f\x8b\x08";
 const WORD: &[u8] = b"Trace";
 /// The key under which journald has the text, which may be written as a list of its bytes.
 const KEY: &[u8] = b"MESSAGE";
@@ -26,6 +28,8 @@ pub(super) trait Handler {
     fn wants_next_line(&self) -> bool;
     /// A line without its newline, and its number in the file, from 1.
     fn line(&mut self, number: u64, line: &[u8]) -> io::Result<()>;
+    /// Within this line something begins that is packed by gzip, for the first time.
+    fn packed(&mut self, number: u64) -> io::Result<()>;
     /// A line is too long to be looked at.
     fn too_long(&mut self, number: u64) -> io::Result<()>;
 }
@@ -43,13 +47,15 @@ pub(super) enum Stopped {
 pub(super) fn scan(input: &mut dyn Read, handler: &mut dyn Handler) -> Result<u64, Stopped> {
     let text = encoding::utf8(input);
     let mut text = text.map_err(|error| Stopped::Read { line: 0, bytes: 0, error })?;
-    Scanner { words: Words::new(), line: 1, handler }.run(&mut *text)
+    Scanner { words: Words::new(), line: 1, is_packed: false, handler }.run(&mut *text)
 }
 
 struct Scanner<'a> {
     words: Words,
     /// The number of the next line.
     line: u64,
+    /// Something is packed within the text, which is told of already.
+    is_packed: bool,
     handler: &'a mut dyn Handler,
 }
 
@@ -115,6 +121,12 @@ impl Scanner<'_> {
 
     /// Finds the lines that matter among whole lines.
     fn search(&mut self, lines: &[u8]) -> io::Result<()> {
+        if !self.is_packed
+            && let Some(at) = self.words.packed.find(lines)
+        {
+            self.is_packed = true;
+            self.handler.packed(self.line + memchr_iter(b'\n', &lines[..at]).count() as u64)?;
+        }
         let mut at = 0;
         // Where each form comes next, so that nothing is looked at twice for the same.
         let (mut word, mut list) = (0, 0);
@@ -148,6 +160,7 @@ impl Scanner<'_> {
 
 /// What is looked for.
 struct Words {
+    packed: Finder<'static>,
     word: Finder<'static>,
     key: Finder<'static>,
     word_as_bytes: [Finder<'static>; 2],
@@ -156,6 +169,7 @@ struct Words {
 impl Words {
     fn new() -> Self {
         Self {
+            packed: Finder::new(PACKED),
             word: Finder::new(WORD),
             key: Finder::new(KEY),
             word_as_bytes: WORD_AS_BYTES.map(Finder::new),
@@ -215,6 +229,10 @@ mod tests {
             }
             self.seen.push((number, line));
             Ok(())
+        }
+
+        fn packed(&mut self, _: u64) -> io::Result<()> {
+            unreachable!("nothing is")
         }
 
         fn too_long(&mut self, number: u64) -> io::Result<()> {

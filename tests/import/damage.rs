@@ -300,3 +300,21 @@ fn a_line_whose_beginning_is_lost_leaves_its_block_incomplete() {
         is_incomplete(&text, &[2]);
     }
 }
+
+#[test]
+fn what_is_packed_within_a_text_is_told_of() {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packed, FIRST.as_bytes()).unwrap();
+    let whole = format!("{FIRST}\n{STEP}\n{END}\n");
+    let packed = packed.finish().unwrap();
+    for (text, line) in [(whole.as_bytes(), 4), (b"no line break", 1)] {
+        let ran = import_from(&["-t", "tree", "-"], &[text, &packed].concat());
+        assert_eq!(ran.code, 1, "{}", ran.stderr);
+        let expected = format!("-:{line}: what begins here is packed by gzip");
+        assert!(ran.stderr.contains(&expected), "{}", ran.stderr);
+        assert_eq!(ran.stdout.contains("x 600ms"), line == 4, "{}", ran.stdout);
+    }
+    // The other way round.
+    let ran = import_from(&["-t", "tree", "-"], &[&packed, b"text\n".as_slice()].concat());
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+}
