@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::block::{Block, excerpt};
-use super::line::{First, Item, ItemKind};
+use super::line::{First, Item, ItemKind, Start};
 use super::rebuild::RootStart;
 use super::shape::Tree;
 use super::text::{MILLISECOND, Nanos, SECOND};
@@ -13,7 +13,15 @@ use super::tree;
 /// Printed times are cut to the millisecond, so two of them differ by less than this from the truth.
 pub(super) const SLACK: Nanos = 2 * MILLISECOND;
 /// Of a longer block, times of day do not tell which half of a day they are in.
-pub(super) const HALF_A_DAY: Nanos = 12 * 3_600 * SECOND;
+pub(super) const HALF_A_DAY: Nanos = 12 * HOUR;
+
+const MINUTE: Nanos = 60 * SECOND;
+const QUARTER: Nanos = 15 * MINUTE;
+const HOUR: Nanos = 60 * MINUTE;
+/// From UTC, of Kiribati.
+const MAX_OFFSET: Nanos = 14 * HOUR;
+/// So long may it take until a block that has ended is written.
+const MAX_LATE: Nanos = 10 * SECOND;
 
 /// The first contradiction, if there is one.
 pub(super) fn contradiction(
@@ -22,7 +30,9 @@ pub(super) fn contradiction(
     tree: &Tree<'_>,
     start: RootStart,
 ) -> Option<String> {
-    totals(block, first).or_else(|| times(block, tree, start))
+    totals(block, first)
+        .or_else(|| times(block, tree, start))
+        .or_else(|| written(block, first, tree))
 }
 
 /// The first line and the last both tell how long it took.
@@ -70,6 +80,28 @@ fn times(block: &Block, tree: &Tree<'_>, start: RootStart) -> Option<String> {
         }
     }
     None
+}
+
+/// A block is written when it ends, which klog's header tells as well, on the clocks of its process.
+fn written(block: &Block, first: &First, tree: &Tree<'_>) -> Option<String> {
+    // Without either, how long it took is not known.
+    first.total.or(block.end)?;
+    let end = tree.nodes.first()?.end;
+    let late = block.header?.near(end)?.saturating_sub(end);
+    // How far the header's clocks may be ahead, and by what multiples.
+    let (unit, most) = match first.start {
+        // In whichever zone they are.
+        Start::At(_) => (QUARTER, MAX_OFFSET),
+        // Some versions print zeros for the seconds.
+        Start::Local(at) if at.rem_euclid(MINUTE) < SECOND => return None,
+        // They may be set for summer time meanwhile.
+        Start::Local(_) => (HOUR, HOUR),
+        Start::Damaged | Start::Unknown => return None,
+    };
+    let ahead = late.saturating_add(unit / 2).div_euclid(unit) * unit;
+    let is_one = ahead.abs() <= most && late.saturating_sub(ahead).abs() <= MAX_LATE;
+    let (by, which) = (short(late.saturating_abs()), if late < 0 { "after" } else { "before" });
+    (!is_one).then(|| format!("by its first line it ended {by} {which} the log's time"))
 }
 
 fn is_longer(step: &Item, than: Nanos) -> bool {

@@ -307,12 +307,15 @@ enum Wrapping {
 }
 
 impl Wrapping {
-    fn wrap(self, text: &str) -> String {
+    /// As it is written then, in nanoseconds since 1970.
+    fn wrap(self, text: &str, written: i64) -> String {
+        let written = jiff::Timestamp::from_nanosecond(written.into()).expect("of this century");
         let mut out = String::new();
         for (number, line) in text.lines().enumerate() {
             let _ = match self {
                 Self::Klog if number == 0 => {
-                    writeln!(out, "I0101 00:00:00.000000       1 trace.go:236] {line}")
+                    let time = written.strftime("%m%d %H:%M:%S%.6f");
+                    writeln!(out, "I{time}       1 trace.go:236] {line}")
                 }
                 Self::None | Self::Klog => writeln!(out, "{line}"),
                 Self::Cri => writeln!(out, "2025-01-01T00:00:00.5Z stderr F {line}"),
@@ -373,7 +376,12 @@ proptest! {
             next = (next + 1) & 0x7fff_ffff;
             number
         };
-        tree.print(&style, count, |block| log += &wrapping.wrap(&block.text));
+        let mut blocks = Vec::new();
+        Rules { tree: &tree, verbosity, is_exact }.blocks(0, &mut blocks);
+        let mut ends = blocks.iter().filter_map(|block| block.node.end);
+        tree.print(&style, count, |block| {
+            log += &wrapping.wrap(&block.text, epoch + ends.next().unwrap_or_default());
+        });
 
         let options = Options::default().with_time_zone(super::TimeZone::UTC);
         let (mut importer, mut spans) = (Importer::new(options), Spans::default());
@@ -381,8 +389,6 @@ proptest! {
         let finished = read.and_then(|()| importer.finish(&mut spans).map(drop));
         prop_assert!(finished.is_ok(), "{finished:?}\n{log}");
 
-        let mut blocks = Vec::new();
-        Rules { tree: &tree, verbosity, is_exact }.blocks(0, &mut blocks);
         let (mut want, mut have) = (String::new(), String::new());
         blocks.iter().for_each(|block| block.print(epoch, 0, &mut want));
         spans.0.iter().for_each(|spans| found(spans, 0, 0, &mut have));

@@ -302,6 +302,41 @@ fn a_line_whose_beginning_is_lost_leaves_its_block_incomplete() {
 }
 
 #[test]
+fn a_start_that_the_header_contradicts_is_told_of() {
+    let text = |header: &str, start: &str| {
+        let first = FIRST.replace("10-Mar-2025 11:12:14.000", start);
+        // Its only step is timed from the start.
+        format!("{header}{first}\n{END}\n")
+    };
+    for start in [
+        "10-Mar-2025 11:12:44.000",
+        "10-Mar-2025 11:17:14.000",
+        "10-Mar-2025 19:12:14.000",
+        "11-Mar-2025 11:12:14.000",
+        "10-May-2025 11:12:14.000",
+        "started: 2025-03-10 11:17:14.0 +0000 UTC",
+        "started: 2025-03-13 11:12:14.0 +0000 UTC",
+    ] {
+        let ran = is_incomplete(&text(HEADER, start), &[1]);
+        assert!(ran.stderr.contains("the log's time"), "{}", ran.stderr);
+    }
+    for start in [
+        // Clocks that were set meanwhile, or that show another zone's time.
+        "10-Mar-2025 12:12:14.000",
+        "10-Mar-2025 10:12:14.000",
+        "started: 2025-03-10 11:12:14.0 +0000 UTC",
+        "started: 2025-03-10 16:42:14.0 +0530 IST",
+        "started: 2025-03-11 01:12:14.0 +1400 +14",
+        // A year is not in the header, and some seconds may pass.
+        "10-Mar-2024 11:12:14.000",
+        "10-Mar-2025 11:12:08.000",
+    ] {
+        let ran = tree(&text(HEADER, start));
+        assert_eq!(ran.code, 0, "{start} {}", ran.stderr);
+    }
+}
+
+#[test]
 fn what_is_packed_within_a_text_is_told_of() {
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::Write::write_all(&mut packed, FIRST.as_bytes()).unwrap();
