@@ -256,12 +256,25 @@ fn split_header(prefix: &str) -> (&str, Option<HeaderTime>) {
     }
 }
 
+/// Where the next quote is in which a block's line begins, with klog's header or without.
+fn quoted_line(text: &str) -> Option<usize> {
+    const MAX_HEADER: usize = 128;
+    let is_line = |quoted: &str| {
+        let start = &quoted.as_bytes()[..quoted.len().min(MAX_HEADER)];
+        let after_header = || memchr::memmem::find(start, b"] ").map(|end| &quoted[end + 2..]);
+        quoted.starts_with("Trace[")
+            || (begins_with_header(quoted)
+                && after_header().is_some_and(|text| text.starts_with("Trace[")))
+    };
+    text.match_indices('"').map(|(at, _)| at).find(|at| is_line(&text[at + 1..]))
+}
+
 /// Turns messages that a logger has quoted, as klog does with those of structured loggers, back
 /// into their lines: `I0609 ... x.go:1] "Trace[1]: \"root\" ...\nTrace[1]: ..."`. `None` where there
 /// is none, as in a block's own line, whose name may be such a text.
 pub(super) fn unquote(text: &str) -> Option<String> {
     let (mut lines, mut rest) = (String::new(), text);
-    while let Some(at) = rest.find("\"Trace[") {
+    while let Some(at) = quoted_line(rest) {
         let (before, quote) = rest.split_at(at);
         let quoted = text::quoted(quote).filter(|(message, _)| find(message).is_some());
         let Some((message, after)) = quoted.filter(|_| find(before).is_none()) else { break };
@@ -448,6 +461,11 @@ mod tests {
         assert_eq!(unquote(line).as_deref(), Some(expected));
         assert_eq!(unquote("Trace[1]: \"x\""), None);
         assert_eq!(unquote(r#"Trace[1]: "Trace[5]: hello" k:v (x) (total time: 5ms):"#), None);
+        // With a header, after a value with another.
+        let header = "I0310 11:12:14.600000 60 trace.go:236] ";
+        let line = format!(r#"err="{header}x" msg="{header}Trace[1]: \"a\" (x)" k="v""#);
+        let expected = format!(r#"err="{header}x" msg={header}Trace[1]: "a" (x)"#);
+        assert_eq!(unquote(&line), Some(expected));
         // Two, in two values or for want of a line break, and what is no line.
         for between in [" other=", "I0609 16:26:38.981874 1 x.go:1] "] {
             let line = format!(r#"x.go:1] "Trace[1]: a"{between}"Trace[2]: b\nTrace[2]: c" k="v""#);

@@ -38,6 +38,13 @@ impl Source {
                 || shape(&first.tag).starts_with(&shape(&self.tag)))
     }
 
+    /// Whether a line of this one may be of a block of that one, and what stands before it is damaged:
+    /// more does than before the block's own.
+    pub(super) fn may_hide(&self, block: &Self) -> bool {
+        (self.stream.is_none() || self.stream == block.stream)
+            && shape(&self.tag).ends_with(&shape(&block.tag))
+    }
+
     /// A line that has no number of its own, such as the rest of a value with a line break, without
     /// what stands before each line of this source.
     pub(super) fn strip<'a>(&self, line: &'a str) -> &'a str {
@@ -87,10 +94,21 @@ pub(super) fn shape(tag: &str) -> String {
     shape
 }
 
+/// Keys of numbers that differ from line to line, as in `seq=7`.
+const COUNTERS: [&str; 11] =
+    ["line", "lineno", "n", "no", "offset", "seq", "sequence", "t", "time", "timestamp", "ts"];
+
 fn word_shape(word: &str, is_last: bool) -> String {
     let core = word.trim_matches(|c: char| c.is_ascii_punctuation());
     if is_number(core) || is_time(core) {
         return word.replace(core, "0");
+    }
+    if let Some((key, value)) = core.split_once('=') {
+        let value = value.trim_start_matches('"');
+        let is_counter = COUNTERS.iter().any(|name| key.eq_ignore_ascii_case(name));
+        if is_time(value) || (is_counter && is_number(value)) {
+            return word.replace(value, "0");
+        }
     }
     // What searches in several files print: `a.log:123:text`. A port ends a word.
     let Some((name, after)) = word.split_once(':') else { return word.to_owned() };
@@ -189,6 +207,8 @@ mod tests {
             ("v1.2.3 ", "v1.2.4 "),
             ("a1.log:12:", "a2.log:13:"),
             ("1-2 ", "1-3 "),
+            ("pid=7 seq=1 ", "pid=8 seq=1 "),
+            ("pod=\"web-1\" n=1 ", "pod=\"web-2\" n=1 "),
             ("10.0.0.1:80 ", "10.0.0.1:81 "),
         ] {
             let (this, that) = (Source::new(None, one), Source::new(None, other));
@@ -213,6 +233,9 @@ mod tests {
             ("2025/03/10 10:12:14 ", "2025/03/11 09:12:14 "),
             ("[10/Mar/2025:10:12:14 +0000] web-1 ", "[09/Apr/2025:10:12:15 +0000] web-1 "),
             ("web-1 10:12:14Z | ", "web-1   10:12:15Z | "),
+            ("seq=10 pod=web-1 ", "seq=9 pod=web-1 "),
+            ("time=\"2025-03-10T10:12:14Z\" x=y ", "time=\"2025-03-10T10:12:15Z\" x=y "),
+            ("[ts=1741605135.421, Line=12] ", "[ts=1741605136.4, Line=13] "),
         ] {
             let (this, first) = (Source::new(None, this), Source::new(None, first));
             assert!(this.continues(&first), "{this:?} {first:?}");

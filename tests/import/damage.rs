@@ -302,6 +302,23 @@ fn a_line_whose_beginning_is_lost_leaves_its_block_incomplete() {
 }
 
 #[test]
+fn counters_and_times_in_pairs_do_not_tell_lines_apart() {
+    let logfmt = |n: usize, text: &str| {
+        let text = Value::from(text);
+        format!("time=\"2025-03-10T11:12:1{n}Z\" level=info seq={n} msg={text}\n")
+    };
+    let counted = |n: usize, text: &str| format!("seq={n} {text}\n");
+    let timed = |n: usize, text: &str| format!("ts=174160153{n}.5 pod=web-1 {text}\n");
+    let first = format!("{HEADER}{FIRST}");
+    let wrapped: [&dyn Fn(usize, &str) -> String; 3] = [&logfmt, &counted, &timed];
+    for wrap in wrapped {
+        let lines = [first.as_str(), STEP, END];
+        let lines = lines.iter().enumerate().map(|(n, text)| wrap(n, text));
+        is_whole(&lines.collect::<String>());
+    }
+}
+
+#[test]
 fn a_start_that_the_header_contradicts_is_told_of() {
     let text = |header: &str, start: &str| {
         let first = FIRST.replace("10-Mar-2025 11:12:14.000", start);
