@@ -310,8 +310,8 @@ fn counters_and_times_in_pairs_do_not_tell_lines_apart() {
     let counted = |n: usize, text: &str| format!("seq={n} {text}\n");
     let timed = |n: usize, text: &str| format!("ts=174160153{n}.5 pod=web-1 {text}\n");
     let first = format!("{HEADER}{FIRST}");
-    let wrapped: [&dyn Fn(usize, &str) -> String; 3] = [&logfmt, &counted, &timed];
-    for wrap in wrapped {
+    type Wrap<'a> = &'a dyn Fn(usize, &str) -> String;
+    for wrap in [&logfmt as Wrap<'_>, &counted, &timed] {
         let lines = [first.as_str(), STEP, END];
         let lines = lines.iter().enumerate().map(|(n, text)| wrap(n, text));
         is_whole(&lines.collect::<String>());
