@@ -1,9 +1,10 @@
 //! tracing id -> slot, without locks.
 //!
-//! Open addressing with a fixed window: an id lives in one of the `WINDOW` cells from its home on
-//! (the last homes have their window beyond the last home), or, where all of these are taken, in an
-//! overflow map. A search never stops at an empty cell, so removal needs no tombstones. Mostly all
-//! ids are at home: then one look tells that an id is not here.
+//! Cells stand in cache lines. The first cell of a line is the home of the ids that lead there; an id
+//! that finds its home taken lives in one of the other cells of this line or of the two after it, or,
+//! where all of these are taken, in an overflow map. Each line counts the ids whose home it is and that
+//! live elsewhere: mostly that is none, and the one line that was looked at tells that an id is not
+//! here. A search never stops at an empty cell, so removal needs no tombstones.
 //!
 //! A cell's slot is written after its key. That is sound to read because an id is only ever
 //! looked up by someone who learnt it from the insertion's caller: `on_new_span` returns before
@@ -15,18 +16,28 @@ use crate::layer::record::Slot;
 use crate::layer::slots::At;
 use crate::layer::sync::{AtomicPtr, AtomicU64, AtomicUsize, Mutex, Ordering};
 
-const WINDOW: usize = 8;
+/// In how many lines an id may be.
+const WINDOW: usize = 3;
+/// Besides the cells, a line has room for its count.
+const IN_LINE: usize = 3;
 
 #[derive(Debug)]
 pub(super) struct Table {
-    cells: Box<[Cell]>,
+    lines: Box<[Line]>,
     /// One less than the number of homes, which is a power of two.
     mask: usize,
-    /// How many ids are not at home. Counted before they are put elsewhere, so that who has learnt
-    /// of one sees that there is one.
-    elsewhere: AtomicUsize,
     overflow: Mutex<HashMap<u64, At>>,
     overflow_len: AtomicUsize,
+}
+
+#[derive(Debug)]
+#[repr(align(64))]
+struct Line {
+    home: Cell,
+    others: [Cell; IN_LINE - 1],
+    /// How many ids whose home this is live elsewhere. Counted before they are put there, so that who
+    /// has learnt of one sees that there is one.
+    elsewhere: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -34,6 +45,16 @@ struct Cell {
     /// The tracing id, 0 where the cell is empty.
     key: AtomicU64,
     slot: AtomicPtr<Slot>,
+}
+
+impl Line {
+    fn empty() -> Self {
+        Self {
+            home: Cell::empty(),
+            others: std::array::from_fn(|_| Cell::empty()),
+            elsewhere: AtomicUsize::new(0),
+        }
+    }
 }
 
 impl Cell {
@@ -54,19 +75,31 @@ impl Cell {
     }
 
     #[inline]
+    fn is(&self, id: u64) -> bool {
+        self.key.load(Ordering::Acquire) == id
+    }
+
+    #[inline]
     fn slot(&self) -> Option<At> {
         At::from_ptr(self.slot.load(Ordering::Acquire))
+    }
+
+    /// Lets go of the id that is here.
+    #[inline]
+    fn empty_out(&self) -> Option<At> {
+        let slot = self.slot();
+        self.key.store(0, Ordering::Release);
+        slot
     }
 }
 
 impl Table {
     /// A table for `max_live` ids at a time; more still fit, in the overflow map.
     pub(super) fn new(max_live: usize) -> Self {
-        let homes = (max_live.max(WINDOW) * 2).next_power_of_two();
+        let homes = max_live.max(8).next_power_of_two() / 2;
         Self {
-            cells: std::iter::repeat_with(Cell::empty).take(homes + WINDOW).collect(),
+            lines: std::iter::repeat_with(Line::empty).take(homes + WINDOW - 1).collect(),
             mask: homes - 1,
-            elsewhere: AtomicUsize::new(0),
             overflow: Mutex::default(),
             overflow_len: AtomicUsize::new(0),
         }
@@ -74,15 +107,15 @@ impl Table {
 
     #[inline]
     pub(super) fn insert(&self, id: u64, slot: At) {
-        if !self.cells[home(id) & self.mask].take(id, slot) {
+        if !self.line(id).home.take(id, slot) {
             self.insert_elsewhere(id, slot);
         }
     }
 
     #[cold]
     fn insert_elsewhere(&self, id: u64, slot: At) {
-        self.elsewhere.fetch_add(1, Ordering::AcqRel);
-        if self.beyond_home(id).iter().any(|cell| cell.take(id, slot)) {
+        self.line(id).elsewhere.fetch_add(1, Ordering::AcqRel);
+        if self.beyond_home(id).any(|cell| cell.take(id, slot)) {
             return;
         }
         let mut overflow = self.overflow.lock();
@@ -92,20 +125,17 @@ impl Table {
 
     #[inline]
     pub(super) fn get(&self, id: u64) -> Option<At> {
-        // Mostly an id is at home.
-        let cell = &self.cells[home(id) & self.mask];
-        if cell.key.load(Ordering::Acquire) == id {
-            return cell.slot();
+        let line = self.line(id);
+        if line.home.is(id) {
+            return line.home.slot();
         }
-        if self.elsewhere.load(Ordering::Acquire) == 0 { None } else { self.search(id) }
+        if line.elsewhere.load(Ordering::Acquire) == 0 { None } else { self.search(id) }
     }
 
     #[cold]
     fn search(&self, id: u64) -> Option<At> {
-        for cell in self.beyond_home(id) {
-            if cell.key.load(Ordering::Acquire) == id {
-                return cell.slot();
-            }
+        if let Some(cell) = self.beyond_home(id).find(|cell| cell.is(id)) {
+            return cell.slot();
         }
         if self.overflow_len.load(Ordering::Acquire) == 0 {
             return None;
@@ -115,31 +145,26 @@ impl Table {
 
     #[inline]
     pub(super) fn remove(&self, id: u64) -> Option<At> {
-        let cell = &self.cells[home(id) & self.mask];
-        if cell.key.load(Ordering::Acquire) == id {
-            let slot = cell.slot();
-            cell.key.store(0, Ordering::Release);
-            return slot;
+        let line = self.line(id);
+        if line.home.is(id) {
+            return line.home.empty_out();
         }
-        if self.elsewhere.load(Ordering::Acquire) == 0 {
-            return None;
-        }
-        let removed = self.search_and_remove(id);
+        if line.elsewhere.load(Ordering::Acquire) == 0 { None } else { self.remove_elsewhere(id) }
+    }
+
+    #[cold]
+    fn remove_elsewhere(&self, id: u64) -> Option<At> {
+        let removed = match self.beyond_home(id).find(|cell| cell.is(id)) {
+            Some(cell) => cell.empty_out(),
+            None => self.remove_from_overflow(id),
+        };
         if removed.is_some() {
-            self.elsewhere.fetch_sub(1, Ordering::AcqRel);
+            self.line(id).elsewhere.fetch_sub(1, Ordering::AcqRel);
         }
         removed
     }
 
-    #[cold]
-    fn search_and_remove(&self, id: u64) -> Option<At> {
-        for cell in self.beyond_home(id) {
-            if cell.key.load(Ordering::Acquire) == id {
-                let slot = cell.slot();
-                cell.key.store(0, Ordering::Release);
-                return slot;
-            }
-        }
+    fn remove_from_overflow(&self, id: u64) -> Option<At> {
         if self.overflow_len.load(Ordering::Acquire) == 0 {
             return None;
         }
@@ -149,21 +174,26 @@ impl Table {
         slot
     }
 
-    fn beyond_home(&self, id: u64) -> &[Cell] {
+    #[inline]
+    fn line(&self, id: u64) -> &Line {
+        &self.lines[home(id) & self.mask]
+    }
+
+    fn beyond_home(&self, id: u64) -> impl Iterator<Item = &Cell> {
         let home = home(id) & self.mask;
-        &self.cells[home + 1..home + WINDOW]
+        self.lines[home..home + WINDOW].iter().flat_map(|line| &line.others)
     }
 }
 
 /// The registry reuses an id's low bits and changes its high ones, so ids that differ in the high
-/// bits alone share a home: the cells of the spans of one thread stay in its cache. Homes are a cache
-/// line apart, so that neighbouring ids, and those of two threads, do not write to one. Nothing but speed hangs on where the registry has a thread's number in the id.
+/// bits alone share a home: the cells of the spans of one thread stay in its cache. Neighbouring ids
+/// and those of two threads do not write to one line. Nothing but speed hangs on where the registry has
+/// a thread's number in the id.
 #[inline]
 fn home(id: u64) -> usize {
-    const IN_LINE: usize = 64 / size_of::<Cell>();
     let low = id as u32 as usize;
     let thread = (id >> 38) as usize & 0x1fff;
-    low.wrapping_add(thread.wrapping_mul(0x9e5)).wrapping_mul(IN_LINE)
+    low.wrapping_add(thread.wrapping_mul(0x9e5))
 }
 
 #[cfg(test)]
@@ -203,7 +233,7 @@ mod tests {
             assert_eq!(table.get(id), None);
         }
         assert_eq!(table.overflow_len.load(Ordering::Relaxed), 0);
-        assert_eq!(table.elsewhere.load(Ordering::Relaxed), 0);
+        assert!(table.lines.iter().all(|line| line.elsewhere.load(Ordering::Relaxed) == 0));
     }
 
     /// Ids as the registry makes them: a place of its own for each open span of a thread in the low
@@ -216,12 +246,37 @@ mod tests {
             for place in 1..=128_u64 {
                 for used in [0, 1, 77] {
                     let id = place | thread << 38 | used << 51;
-                    let line = (home(id) & mask) * size_of::<Cell>() / 64;
+                    let line = home(id) & mask;
                     let owner = lines.insert(line, (thread, place));
                     assert!(owner.is_none_or(|owner| owner == (thread, place)), "{owner:?}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn whoever_has_no_id_in_common_with_others_writes_to_no_line_of_theirs() {
+        // 1. One home is full, and so is what is beyond it.
+        // 2. Only its line and the two after it are written to, and the overflow.
+        let table = Table::new(64);
+        let ids: Vec<_> = (0..12_u64).map(|used| 5 | used << 51).collect();
+        for &id in &ids {
+            table.insert(id, at(id));
+        }
+        let is_written = |line: &Line| {
+            let mut keys = [&line.home].into_iter().chain(&line.others);
+            keys.any(|cell| cell.key.load(Ordering::Relaxed) != 0)
+                || line.elsewhere.load(Ordering::Relaxed) != 0
+        };
+        let written: Vec<_> =
+            (0..table.lines.len()).filter(|&n| is_written(&table.lines[n])).collect();
+        assert_eq!(written, [5, 6, 7]);
+        assert_eq!(table.overflow_len.load(Ordering::Relaxed), 5);
+        assert_eq!(size_of::<Line>(), 64);
+        for id in ids {
+            assert_eq!(table.remove(id), Some(at(id)));
+        }
+        assert!(!table.lines.iter().any(is_written));
     }
 
     #[test]
