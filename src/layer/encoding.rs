@@ -26,6 +26,10 @@ pub(crate) struct Attributes {
     dropped: u32,
     /// Bit i: field i was recorded before. Fields from 64 on share none and are always looked for.
     seen: u64,
+    /// Whether there are such fields.
+    has_more: bool,
+    /// Bytes of values that others have replaced.
+    dead: usize,
 }
 
 /// Capacity that stays with a slot between spans.
@@ -63,6 +67,8 @@ impl Attributes {
         self.bytes.clear(KEPT_BYTES);
         self.dropped = 0;
         self.seen = 0;
+        self.has_more = false;
+        self.dead = 0;
     }
 
     pub(crate) fn dropped(&self) -> u32 {
@@ -237,23 +243,23 @@ impl Attributes {
             self.forget_seen(field);
         }
         self.seen |= bit;
+        self.has_more |= bit == 0;
     }
 
+    /// The same of a field that may have one. It has one at most that is not replaced.
     #[cold]
     fn forget_seen(&mut self, field: u8) {
-        let (mut at, mut dead) = (0, 0);
-        while at < self.bytes.len() {
-            let Some(length) = record_length(&self.bytes[at..]) else { return };
+        let mut at = 0;
+        while let Some(length) = record_length(&self.bytes[at..]) {
             let tag = self.bytes[at];
             if is_attribute(tag) && self.bytes[at + 1] == field {
                 self.bytes[at] = tag | tag::DEAD;
-            }
-            if self.bytes[at] & tag::DEAD != 0 {
-                dead += length;
+                self.dead += length;
+                break;
             }
             at += length;
         }
-        if dead > 1024 && dead * 2 > self.bytes.len() {
+        if self.dead > 1024 && self.dead * 2 > self.bytes.len() {
             self.compact();
         }
     }
@@ -270,6 +276,7 @@ impl Attributes {
             from += length;
         }
         self.bytes.truncate(to);
+        self.dead = 0;
     }
 
     /// Appends values that were encoded elsewhere, outside any lock.
@@ -279,15 +286,19 @@ impl Attributes {
             self.forget_seen(again.trailing_zeros() as u8);
             again &= again - 1;
         }
-        for record in records(&other.bytes) {
-            if let Record::Attribute { field: field @ 64.., .. } = record {
-                self.forget_seen(field);
+        if other.has_more {
+            for record in records(&other.bytes) {
+                if let Record::Attribute { field: field @ 64.., .. } = record {
+                    self.forget_seen(field);
+                }
             }
         }
         self.seen |= other.seen;
+        self.has_more |= other.has_more;
         self.dropped = self.dropped.saturating_add(other.dropped);
         if self.bytes.len() + other.bytes.len() <= limits.span_bytes {
             self.bytes.extend(&other.bytes);
+            self.dead += other.dead;
         } else {
             let lost = records(&other.bytes).count() as u32;
             self.dropped = self.dropped.saturating_add(lost);
