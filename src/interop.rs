@@ -3,7 +3,6 @@
 //! The only file that knows `tracing-opentelemetry`.
 
 use std::borrow::Cow;
-use std::fmt::Display;
 use std::time::SystemTime;
 
 use opentelemetry::trace::{SpanContext, Status, TraceContextExt as _};
@@ -173,12 +172,12 @@ pub(crate) fn add_remote_link(span: &Span, is_foreign: bool, linked: Carried) {
 
 /// Renames a span in tracing-opentelemetry's layer, which does not take `otel.name` from a span
 /// that has been entered. A name that code has given to it stands.
-pub(crate) fn rename_entered(span: &Span, name: &dyn Display) {
+pub(crate) fn rename_entered(span: &Span, name: &str) {
     #[cfg(feature = "tracing-opentelemetry")]
     if !layer::is_renamed(span) {
         let cx = Foreign::context(span);
         if cx.span().is_recording() {
-            cx.span().update_name(name.to_string());
+            cx.span().update_name(name.to_owned());
         }
     }
     let _ = (span, name);

@@ -26,10 +26,11 @@ pub(crate) fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
         let (host, rest) = rest.split_once(']')?;
         (host, rest.strip_prefix(':'))
-    } else if authority.parse::<Ipv6Addr>().is_ok() {
-        (authority, None)
     } else {
         match authority.split_once(':') {
+            Some((_, rest)) if rest.contains(':') && authority.parse::<Ipv6Addr>().is_ok() => {
+                (authority, None)
+            }
             Some((host, port)) => (host, Some(port)),
             None => (authority, None),
         }

@@ -2,7 +2,6 @@
 
 #[cfg(feature = "metrics")]
 use std::borrow::Cow;
-use std::fmt::Display;
 use std::rc::Rc;
 use std::thread;
 #[cfg(feature = "metrics")]
@@ -14,7 +13,6 @@ use actix_web::HttpMessage as _;
 use actix_web::body::BodySize;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, StatusCode};
-use tracing::field;
 
 #[cfg(feature = "metrics")]
 use super::extras::content_length;
@@ -36,6 +34,7 @@ use crate::semconv::name::SpanName;
 use crate::semconv::outcome::{is_server_error, may_have_body};
 #[cfg(feature = "metrics")]
 use crate::semconv::protocol_version;
+use crate::semconv::short_text::ShortText;
 use crate::span_ext::SpanExt as _;
 
 const CLIENT_DISCONNECT: &str = "client_disconnect";
@@ -219,13 +218,11 @@ impl RequestGuard {
         let method = self.settings.http.known_methods.classify(raw).in_span_name();
         let extras = self.settings.extras.as_deref();
         let custom = extras.and_then(|extras| extras.name(request, route.as_deref()));
-        let usual = SpanName { method, target: route.as_deref() };
         // A provisional name may have to be taken back.
         let is_usual = route.is_some() || extras.is_some_and(|extras| extras.provisional_route);
-        let name: Option<&dyn Display> = match &custom {
-            Some(custom) => Some(custom),
-            None => is_usual.then_some(&usual),
-        };
+        let usual = (custom.is_none() && is_usual)
+            .then(|| ShortText::of(SpanName { method, target: route.as_deref() }));
+        let name = custom.as_deref().or(usual.as_deref());
         self.record_status(response.status(), route.as_deref(), name);
         let (span, headers) = (self.request.span(), response.headers());
         self.settings.http.headers.of_response(headers, |kv| span.set_attribute(kv.key, kv.value));
@@ -235,11 +232,11 @@ impl RequestGuard {
         }
     }
 
-    fn record_status(&self, status: StatusCode, route: Option<&str>, name: Option<&dyn Display>) {
+    fn record_status(&self, status: StatusCode, route: Option<&str>, name: Option<&str>) {
         let failed = is_server_error(status.as_u16());
         tracing::record_all!(
             self.request.span(),
-            otel.name = name.map(field::display),
+            otel.name = name,
             otel.status_code = failed.then_some("error"),
             http.route = route,
             http.response.status_code = i64::from(status.as_u16()),
@@ -252,20 +249,16 @@ impl RequestGuard {
     fn record_taken(&self) {
         let Some(Taken { route, method }) = self.request.taken() else { return };
         let method = self.settings.http.known_methods.classify(method.as_str()).in_span_name();
-        let usual = SpanName { method, target: Some(route) };
         // A name of the user's own takes a request to make.
         let is_usual = self.settings.extras.as_ref().is_none_or(|x| x.span_name.is_none());
-        let name = is_usual.then_some(&usual as &dyn Display);
+        let usual = is_usual.then(|| ShortText::of(SpanName { method, target: Some(route) }));
+        let name = usual.as_deref();
         let span = self.request.span();
-        tracing::record_all!(
-            span,
-            otel.name = name.map(field::display),
-            http.route = route.as_str()
-        );
+        tracing::record_all!(span, otel.name = name, http.route = route.as_str());
         self.rename_foreign(name);
     }
 
-    fn rename_foreign(&self, name: Option<&dyn Display>) {
+    fn rename_foreign(&self, name: Option<&str>) {
         if let Some(name) = name
             && self.request.is_foreign()
         {

@@ -24,6 +24,7 @@ use crate::semconv::forwarded::{Forwarded, forwarded};
 use crate::semconv::name::SpanName;
 use crate::semconv::protocol_version;
 use crate::semconv::redact::RedactedQuery;
+use crate::semconv::short_text::ShortText;
 use crate::span_ext::SpanExt as _;
 
 /// Starts the span of a request that was received then, where that is known.
@@ -131,6 +132,14 @@ fn new_span(settings: &Settings, request: &ServiceRequest, parent: Option<Id>) -
         name.or_else(|| route.is_some().then(|| usual().to_string()))
     });
 
+    let peer_address = LazyCell::new(|| peer.map(|peer| ShortText::of(PeerAddress(peer.ip()))));
+    let client = LazyCell::new(|| client(&told, request).map(|(ip, _)| ip));
+    // Mostly it is the peer.
+    let other_address = LazyCell::new(|| {
+        let other = client.filter(|ip| peer.is_none_or(|peer| peer.ip() != *ip));
+        other.map(|ip| ShortText::of(PeerAddress(ip)))
+    });
+
     // What is recorded late comes first: `record_all!` looks fields up in order.
     tracing::info_span!(
         target: "spanbridge::server",
@@ -151,8 +160,8 @@ fn new_span(settings: &Settings, request: &ServiceRequest, parent: Option<Id>) -
         }),
         server.address = host.map(|(address, _)| address),
         server.port = host.and_then(|(_, port)| port).map(i64::from),
-        client.address = client(&told, request).map(|(ip, _)| field::display(PeerAddress(ip))),
-        network.peer.address = peer.map(|peer| field::display(PeerAddress(peer.ip()))),
+        client.address = client.and_then(|_| other_address.as_deref().or(peer_address.as_deref())),
+        network.peer.address = peer_address.as_deref(),
         network.peer.port = peer.map(|peer| i64::from(peer.port())),
         network.protocol.version = protocol_version(request.version()),
         user_agent.original = headers.get(header::USER_AGENT).and_then(text),
