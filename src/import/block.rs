@@ -59,6 +59,8 @@ pub(super) struct Found {
 const MAX_BYTES: usize = 64 << 20;
 /// What is kept of one: its spans take several times that.
 const MAX_BLOCK: usize = 16 << 20;
+/// A block's lines are no further apart, where one of them is damaged and nothing is mixed in.
+pub(super) const NEAR: u64 = 16;
 /// A block of a format whose last line is optional is complete when this many more have begun:
 /// only lines of different processes mix, and not by more.
 const MIXED: u64 = 64;
@@ -75,6 +77,8 @@ pub(super) struct Assembler {
     firsts: u64,
     /// The block that the last line was of.
     last: Option<u64>,
+    /// The last line that could not be used while no block was open that it may have been of.
+    lost: Option<Place>,
     pub(super) done: Vec<Block>,
     pub(super) problems: Vec<Problem>,
 }
@@ -89,6 +93,7 @@ impl Assembler {
             next_key: 0,
             firsts: 0,
             last: None,
+            lost: None,
             done: Vec::new(),
             problems: Vec::new(),
         }
@@ -142,21 +147,21 @@ impl Assembler {
     }
 
     /// A line cannot be used, and what would tell which block it is of cannot be read: most likely
-    /// the newest of the stream.
+    /// the newest of the stream, be it from the file before.
     pub(super) fn damage_newest(&mut self, stream: Stream, place: &Place) {
-        let mut newest_first = self.open.values_mut().rev();
-        let is_one =
-            |block: &&mut Block| block.source.stream == stream && block.place.file == place.file;
-        if let Some(block) = newest_first.find(is_one) {
-            block.is_incomplete = true;
-        }
+        self.damage_newest_of(place, |block| block.source.stream == stream);
     }
 
     /// The same where not even the stream is known.
     pub(super) fn damage_newest_in(&mut self, place: &Place) {
+        self.damage_newest_of(place, |_| true);
+    }
+
+    fn damage_newest_of(&mut self, place: &Place, is_one: impl Fn(&Block) -> bool) {
         let mut newest_first = self.open.values_mut().rev();
-        if let Some(block) = newest_first.find(|block| block.place.file == place.file) {
-            block.is_incomplete = true;
+        match newest_first.find(|block| block.end.is_none() && is_one(block)) {
+            Some(block) => block.is_incomplete = true,
+            None => self.lost = Some(place.clone()),
         }
     }
 
@@ -282,15 +287,26 @@ impl Assembler {
                 self.close(key);
             }
         }
-        while let Some((&key, block)) = self.open.first_key_value() {
-            let is_optional =
-                block.first.as_ref().is_some_and(|first| first.format == Format::Elapsed);
-            if !is_optional || block.age + MIXED > self.firsts {
-                break;
-            }
+        for key in self.complete() {
             self.close(key);
         }
         self.open(found)
+    }
+
+    /// Blocks without a last line that are old enough to be complete, unless a part without a first
+    /// line waits for them.
+    fn complete(&self) -> Vec<u64> {
+        let is_old = |block: &Block| block.age + MIXED <= self.firsts;
+        let has_part = |block: &Block| {
+            let same = self.by_number.get(&block.number).into_iter().flatten();
+            let mut same = same.filter_map(|key| self.open.get(key));
+            same.any(|part| part.first.is_none() && block.continues_with(&part.source))
+        };
+        let old = self.open.iter().take_while(|(_, block)| is_old(block));
+        let is_complete = |block: &Block| {
+            block.first.is_some() && !block.lacks_end() && block.end.is_none() && !has_part(block)
+        };
+        old.filter(|(_, block)| is_complete(block)).map(|(&key, _)| key).collect()
     }
 
     /// A line whose block is not there. One of the same number may lack it: what stands before the line
@@ -301,7 +317,16 @@ impl Assembler {
             block.is_incomplete |=
                 block.is_in(&found.place) && found.source.may_hide(&block.source);
         }
-        self.open(found)
+        // The first line that is left of it may be the one that could not be used.
+        let follows = |lost: &Place| {
+            lost.file == found.place.file && found.place.line.saturating_sub(lost.line) <= NEAR
+        };
+        let is_incomplete = self.lost.as_ref().is_some_and(follows);
+        let key = self.open(found);
+        if let Some(block) = self.open.get_mut(&key) {
+            block.is_incomplete = is_incomplete;
+        }
+        key
     }
 
     fn open(&mut self, found: &Found) -> u64 {

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::Arc;
 
-use super::block::{Assembler, Found, Place, excerpt};
+use super::block::{Assembler, Found, NEAR, Place, excerpt};
 use super::json;
 use super::line::{self, Line};
 use super::marker::{self, Marked};
@@ -30,7 +30,9 @@ pub(super) struct Feed<'a> {
     waited: u32,
     /// How many more lines are looked at since an unfinished block may go on in them, though its
     /// marker is damaged.
-    near: u32,
+    near: u64,
+    /// Within the first line, which may be what rotation has left of one.
+    is_at_start: bool,
     /// What this line is wrapped in, how often, and what the last one of a block was wrapped in.
     wrapping: Wrapping,
     depth: usize,
@@ -67,8 +69,6 @@ const MAX_STREAMS: usize = 256;
 /// What does not go on within this many lines is not waited for, since each line that is looked at
 /// for its sake costs time.
 const MAX_WAIT: u32 = 10_000;
-/// A block's lines are no further apart, where one of them is damaged and nothing is mixed in.
-const NEAR: u32 = 16;
 /// A value with more line breaks than this is taken for a damaged line.
 const MAX_BREAKS: usize = 64;
 /// What is found in one record is handed on when it is as much as this.
@@ -82,8 +82,22 @@ impl<'a> Feed<'a> {
     ) -> Self {
         let (parts, open) = (BTreeMap::new(), BTreeMap::new());
         let (wrapping, last_wrapping) = (Wrapping::None, Wrapping::None);
-        let (waited, near, depth) = (0, 0, 0);
-        Self { file, assembler, drain, parts, open, waited, near, wrapping, depth, last_wrapping }
+        // A block of the file before may go on here.
+        let near = if assembler.is_within_any() { NEAR } else { 0 };
+        let (waited, depth, is_at_start) = (0, 0, true);
+        Self {
+            file,
+            assembler,
+            drain,
+            parts,
+            open,
+            waited,
+            near,
+            is_at_start,
+            wrapping,
+            depth,
+            last_wrapping,
+        }
     }
 
     /// The file is at its end; other files may continue its blocks.
@@ -266,7 +280,7 @@ impl<'a> Feed<'a> {
 
     /// Whether a block of the stream may go on here, though its marker is damaged.
     fn is_near(&self, stream: Stream) -> bool {
-        self.is_within_near() && !self.open.contains_key(&stream)
+        (self.is_at_start || self.is_within_near()) && !self.open.contains_key(&stream)
     }
 
     /// The same of any stream's.
@@ -424,7 +438,8 @@ fn under_key(stream: Stream, key: u64) -> Stream {
 
 impl Handler for Feed<'_> {
     fn wants_next_line(&self) -> bool {
-        self.is_within_near()
+        self.is_at_start
+            || self.is_within_near()
             || !self.parts.is_empty()
             || !self.open.is_empty()
             || self.assembler.has_bare()
@@ -444,6 +459,7 @@ impl Handler for Feed<'_> {
         } else {
             self.record(place, record)?;
         }
+        self.is_at_start = false;
         if self.near == was_near {
             self.near = was_near.saturating_sub(1);
         }

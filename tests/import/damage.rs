@@ -370,3 +370,67 @@ fn what_is_packed_within_a_text_is_told_of() {
     let ran = import_from(&["-t", "tree", "-"], &[&packed, b"text\n".as_slice()].concat());
     assert_eq!(ran.code, 1, "{}", ran.stderr);
 }
+
+#[test]
+fn what_the_edge_of_a_file_leaves_of_a_line_is_told_of() {
+    let step = |n: u32| format!("Trace[77]: ---\"step {n}\" 100ms (11:12:14.{n}00)\n");
+    let whole = format!("{FIRST}\n{}{}{}{END}\n", step(1), step(2), step(3));
+    // A line is cut in two anywhere, or its beginning is lost.
+    let second = whole.find("Trace[77]: ---\"step 2").unwrap();
+    for (cut, from) in [(1, 1), (2, 2), (0, 3), (4, 4), (9, 9), (30, 30)] {
+        let (before, after) = (whole[..second + cut].to_owned(), whole[second + from..].to_owned());
+        for files in [[("0", &before), ("1", &after)], [("1", &after), ("0", &before)]] {
+            let ran = in_files("edge", &files.map(|(name, text)| (name, text.clone())));
+            assert_eq!(ran.code, 3, "{cut} {files:?} {}", ran.stderr);
+            assert!(ran.stderr.contains("/1:1: ") || cut > 8, "{}", ran.stderr);
+            let marked = ran.stdout.matches("spanbridge.incomplete=true").count();
+            assert_eq!(marked, 1, "{cut} {files:?} {} {}", ran.stdout, ran.stderr);
+        }
+    }
+}
+
+#[test]
+fn damage_in_a_files_second_part_is_of_the_block_that_goes_on_there() {
+    let step = "Trace[77]: ---\"more\" 50ms (11:12:14.550)\n";
+    let (first, second) = (format!("{FIRST}\n{STEP}\n"), format!("{step}Trace[\n{END}\n"));
+    for damaged in
+        ["Trace[7x]: ---\"y\" 5ms (11:12:14.555)", "Trace[", "[7]: ---\"y\" 5ms (11:12:14.555)"]
+    {
+        let second = second.replace("Trace[\n", &format!("{damaged}\n"));
+        for files in [[("0", &first), ("1", &second)], [("1", &second), ("0", &first)]] {
+            let ran = in_files("second", &files.map(|(name, text)| (name, text.clone())));
+            assert_eq!(ran.code, 3, "{}", ran.stderr);
+            assert!(ran.stderr.contains("/1:2: "), "{}", ran.stderr);
+            assert!(ran.stdout.contains("spanbridge.incomplete=true"), "{damaged} {}", ran.stdout);
+        }
+    }
+    // What is damaged after its end is of another one.
+    let later = format!("{step}{END}\n{}Trace[\n", "noise\n".repeat(45));
+    for files in [[("0", &first), ("1", &later)], [("1", &later), ("0", &first)]] {
+        let ran = in_files("later", &files.map(|(name, text)| (name, text.clone())));
+        assert_eq!(ran.code, 3, "{}", ran.stderr);
+        assert!(!ran.stdout.contains("incomplete"), "{}", ran.stdout);
+    }
+}
+
+#[test]
+fn blocks_whose_last_line_is_optional_are_complete_whatever_waits_before_them() {
+    let block = |n: u32| {
+        format!(
+            "Trace[{n}]: \"x\" (started: 2019-10-14 02:45:02 +0000 UTC) (total time: 600ms):\n\
+             Trace[{n}]: [500ms] [500ms] step\n"
+        )
+    };
+    let all = |from: u32| (from..from + 1_500).map(block).collect::<String>();
+    let (old, new) = (all(1), all(2_000));
+    // Both begin or end within a block, whose last step is in the newer file.
+    let cut = old.trim_end().rfind('\n').unwrap() + 1;
+    let (old, rest) = old.split_at(cut);
+    let new = format!("{rest}{new}");
+    let (old, new) = (("0", old.to_owned()), ("1", new));
+    for files in [[old.clone(), new.clone()], [new, old]] {
+        let ran = in_files("optional", &files);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert_eq!(ran.stdout.matches("+500ms step").count(), 3_000);
+    }
+}
