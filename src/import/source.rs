@@ -41,8 +41,13 @@ impl Source {
     /// Whether a line of this one may be of a block of that one, and what stands before it is damaged:
     /// more does than before the block's own.
     pub(super) fn may_hide(&self, block: &Self) -> bool {
+        let (tag, usual) = (shape(&self.tag), shape(&block.tag));
+        // `kube-apiserver` is no damaged `apiserver`.
+        let is_in_name = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
         (self.stream.is_none() || self.stream == block.stream)
-            && shape(&self.tag).ends_with(&shape(&block.tag))
+            && tag
+                .strip_suffix(&usual)
+                .is_some_and(|more| !(usual.starts_with(is_in_name) && more.ends_with(is_in_name)))
     }
 
     /// A line that has no number of its own, such as the rest of a value with a line break, without
@@ -95,8 +100,23 @@ pub(super) fn shape(tag: &str) -> String {
 }
 
 /// Keys of numbers that differ from line to line, as in `seq=7`.
-const COUNTERS: [&str; 11] =
-    ["line", "lineno", "n", "no", "offset", "seq", "sequence", "t", "time", "timestamp", "ts"];
+const COUNTERS: [&str; 15] = [
+    "elapsed",
+    "epoch",
+    "line",
+    "lineno",
+    "n",
+    "no",
+    "offset",
+    "seq",
+    "sequence",
+    "sequenceid",
+    "t",
+    "time",
+    "timestamp",
+    "ts",
+    "uptime",
+];
 
 fn word_shape(word: &str, is_last: bool) -> String {
     let core = word.trim_matches(|c: char| c.is_ascii_punctuation());

@@ -7,7 +7,7 @@ use super::block::Block;
 use super::line::{First, Format, ItemKind, Start};
 use super::rebuild::{self, RootStart};
 use super::text::{MILLISECOND, Nanos, SECOND};
-use super::time;
+use super::time::{self, Change};
 
 /// Works out starts, and remembers what one block of a file tells of the next.
 #[derive(Debug, Default)]
@@ -50,8 +50,19 @@ impl Starts {
         let local = local.saturating_add(shift);
         let start = |offset| RootStart { local, offset, is_estimated, change: None };
         if let Some(zone) = &options.time_zone {
-            let offset = zone.offset(time::to_local(local));
-            let change = zone.change(local, local.saturating_add(total), offset);
+            let end = local.saturating_add(total);
+            let change = |offset| zone.change(local, end, offset);
+            let offset = zone.offset(time::to_local(local), |offset| {
+                let by = change(offset).map_or(0, Change::by);
+                let written = block.header.and_then(|header| header.near(end));
+                let late = match (block.logged_at, written) {
+                    (Some(at), _) => at.saturating_add(offset).saturating_sub(end),
+                    (None, Some(written)) => written.saturating_sub(end.saturating_add(by)),
+                    (None, None) => 0,
+                };
+                late.saturating_abs()
+            });
+            let change = change(offset);
             return Found::Start(RootStart { change, ..start(offset) });
         }
         // klog's header is the time of writing; without one, that is shortly after the end.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
-use jiff::tz::{self, Offset};
+use jiff::tz::{self, AmbiguousOffset, Offset};
 
 use super::text::{Nanos, SECOND};
 
@@ -32,13 +32,19 @@ impl TimeZone {
     /// Coordinated universal time.
     pub const UTC: Self = Self(tz::TimeZone::UTC);
 
-    /// How far the clocks are ahead of UTC when they show `local`.
-    pub(super) fn offset(&self, local: DateTime) -> Nanos {
-        let offset = match self.0.to_ambiguous_timestamp(local).compatible() {
+    /// How far the clocks are ahead of UTC when they show `local`. Where they show that twice, it is
+    /// what is less `far` from what else is known, or the first.
+    pub(super) fn offset(&self, local: DateTime, far: impl Fn(Nanos) -> Nanos) -> Nanos {
+        let nanos = |offset: Offset| Nanos::from(offset.seconds()) * SECOND;
+        let ambiguous = self.0.to_ambiguous_timestamp(local);
+        if let AmbiguousOffset::Fold { before, after } = ambiguous.offset() {
+            let (before, after) = (nanos(before), nanos(after));
+            return if far(after) < far(before) { after } else { before };
+        }
+        nanos(match ambiguous.compatible() {
             Ok(timestamp) => self.0.to_offset(timestamp),
             Err(_) => Offset::UTC,
-        };
-        Nanos::from(offset.seconds()) * SECOND
+        })
     }
 
     /// The first change between two moments, by clocks that are so far ahead of UTC.
@@ -58,6 +64,12 @@ pub(super) struct Change {
     at: Nanos,
     /// How far forward.
     by: Nanos,
+}
+
+impl Change {
+    pub(super) fn by(self) -> Nanos {
+        self.by
+    }
 }
 
 impl FromStr for TimeZone {
@@ -327,8 +339,8 @@ mod tests {
             [("UTC", 0, 0), ("+05:30", 5, 5), ("-0800", -8, -8), ("Europe/Berlin", 1, 2)]
         {
             let zone: TimeZone = name.parse().unwrap();
-            assert_eq!(zone.offset(local) / (3_600 * SECOND), winter_hours, "{name}");
-            assert_eq!(zone.offset(summer) / (3_600 * SECOND), summer_hours, "{name}");
+            assert_eq!(zone.offset(local, |_| 0) / (3_600 * SECOND), winter_hours, "{name}");
+            assert_eq!(zone.offset(summer, |_| 0) / (3_600 * SECOND), summer_hours, "{name}");
         }
         for name in ["", "Mars/Phobos", "+2", "+99:00", "+02:99", "+0x:00"] {
             let error = name.parse::<TimeZone>().unwrap_err().to_string();

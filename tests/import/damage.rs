@@ -309,9 +309,13 @@ fn counters_and_times_in_pairs_do_not_tell_lines_apart() {
     };
     let counted = |n: usize, text: &str| format!("seq={n} {text}\n");
     let timed = |n: usize, text: &str| format!("ts=174160153{n}.5 pod=web-1 {text}\n");
+    let syslog = |n: usize, text: &str| {
+        let id = n + 9;
+        format!("<30>1 2025-03-10T11:12:15Z node k3s 123 - [meta sequenceId=\"{id}\"] {text}\n")
+    };
     let first = format!("{HEADER}{FIRST}");
     type Wrap<'a> = &'a dyn Fn(usize, &str) -> String;
-    for wrap in [&logfmt as Wrap<'_>, &counted, &timed] {
+    for wrap in [&logfmt as Wrap<'_>, &counted, &timed, &syslog] {
         let lines = [first.as_str(), STEP, END];
         let lines = lines.iter().enumerate().map(|(n, text)| wrap(n, text));
         is_whole(&lines.collect::<String>());
@@ -433,4 +437,51 @@ fn blocks_whose_last_line_is_optional_are_complete_whatever_waits_before_them() 
         assert_eq!(ran.code, 0, "{}", ran.stderr);
         assert_eq!(ran.stdout.matches("+500ms step").count(), 3_000);
     }
+}
+
+#[test]
+fn zeros_for_seconds_do_not_excuse_everything() {
+    let text = "Trace[77]: \"x\" (26-Oct-2025 02:50:00.100) (total time: 1800000ms):\n\
+                Trace[77]: ---\"step\" 900000ms (02:05:00.100)\n\
+                Trace[77]: [30m0s] [30m0s] END\n";
+    is_incomplete(text, &[1]);
+}
+
+#[test]
+fn where_clocks_show_a_time_twice_the_log_tells_which_it_is() {
+    let first = |start: &str| format!("Trace[77]: \"x\" ({start}) (total time: 2000ms):");
+    let cri = |at: &str, text: &str| format!("{at} stderr F {text}\n");
+    let end = "Trace[77]: [2s] [2s] END";
+    for (written, start) in [
+        ("2025-10-26T00:30:02.2Z", "2025-10-26T00:30:00.100Z"),
+        ("2025-10-26T01:30:02.2Z", "2025-10-26T01:30:00.100Z"),
+    ] {
+        let text = cri(written, &first("26-Oct-2025 02:30:00.100")) + &cri(written, end);
+        let args = ["-t", "tree", "--strict", "--time-zone", "Europe/Berlin", "-"];
+        let ran = import_from(&args, text.as_bytes());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert!(ran.stdout.starts_with(start), "{}", ran.stdout);
+    }
+    // klog's header tells as well, where the clocks are set in between.
+    for (header, start) in [
+        ("I1026 02:15:00.100000 1 trace.go:236] ", "2025-10-26T00:30:00.100Z"),
+        ("I1026 03:15:00.100000 1 trace.go:236] ", "2025-10-26T01:30:00.100Z"),
+    ] {
+        let text = format!("{header}{}\n{end}\n", first("26-Oct-2025 02:30:00.100"))
+            .replace("2000ms", "2700000ms")
+            .replace("2s", "45m0s");
+        let args = ["-t", "tree", "--strict", "--time-zone", "Europe/Berlin", "-"];
+        let ran = import_from(&args, text.as_bytes());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert!(ran.stdout.starts_with(start), "{}", ran.stdout);
+    }
+    // Half an hour, in Australia.
+    let text = format!(
+        "I1005 02:45:00.100000 1 trace.go:236] {}\n{end}\n",
+        first("05-Oct-2025 01:45:00.100")
+    );
+    let text = text.replace("2000ms", "1800000ms").replace("2s", "30m0s");
+    let args = ["-t", "tree", "--strict", "--time-zone", "Australia/Lord_Howe", "-"];
+    let ran = import_from(&args, text.as_bytes());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
 }
