@@ -116,6 +116,7 @@ fn place<'a>(
         end: None,
         threshold: None,
         is_dropped: false,
+        is_hidden: false,
         ids: None,
         items: Vec::new(),
     });

@@ -62,6 +62,8 @@ pub(crate) struct Node<'a> {
     pub(crate) threshold: Option<Duration>,
     /// It ended because it was dropped, so that nobody asked for a block of its own.
     pub(crate) is_dropped: bool,
+    /// Not shown within another's block, whatever took how long.
+    pub(crate) is_hidden: bool,
     /// The span that stands for it in the distributed trace.
     pub(crate) ids: Option<(TraceId, SpanId)>,
     /// In the order in which they were added.

@@ -72,6 +72,7 @@ fn node(name: &'static str, start: Nanos) -> Node<'static> {
         end: None,
         threshold: None,
         is_dropped: false,
+        is_hidden: false,
         ids: None,
         items: Vec::new(),
     }

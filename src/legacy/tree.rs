@@ -289,6 +289,7 @@ impl Snapshot<'_> {
             end: end.map(|end| self.nanos(end.at)),
             threshold: end.and_then(|end| end.threshold),
             is_dropped: end.is_some_and(|end| !end.is_logged),
+            is_hidden: false,
             ids: span.map(|span| (span.trace_id(), span.span_id())),
             items: Vec::new(),
         }

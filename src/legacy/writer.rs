@@ -151,9 +151,10 @@ impl<'a> Writer<'a> {
 
     fn shows(&self, nested: &Node<'_>) -> bool {
         let is_fixed = !self.style.is_exact;
-        nested.is_slow()
+        let is_worth_it = nested.is_slow()
             || self.style.verbosity >= 4
-            || (is_fixed && (nested.end.is_none() || nested.keeps_step()))
+            || (is_fixed && (nested.end.is_none() || nested.keeps_step()));
+        is_worth_it && !nested.is_hidden
     }
 
     fn shows_step(&self, took: i128, threshold: Option<Nanos>) -> bool {

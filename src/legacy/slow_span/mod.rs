@@ -61,7 +61,8 @@ use self::values::{Value, Visitor};
 /// # What is printed
 ///
 /// Of a slow tree, what took its share of the threshold, and warnings and errors, which have the
-/// field `level`. A step's time is that since the step before it. `otel.name` names a span;
+/// field `level`. A step's time is that since the step before it, or since the span that ended after
+/// that one, shown or not. `otel.name` names a span;
 /// `follows_from` is a field with the other span's name; a `log` record that has become an event is
 /// shown like any other. Values are on one line and at most 1,024 bytes long.
 ///
@@ -206,7 +207,10 @@ impl SlowSpanLayer {
         node.threshold = node.threshold.or(Some(self.thresholds.default));
         let counters = self.printer.counters();
         let tree = Tree::plant(node, self.limits, self.clock.wall(), self.max_trees, counters);
-        Place::new(tree.map(Arc::new), Recording::ROOT)
+        match tree {
+            Some(tree) => Place::new(Arc::new(tree), Recording::ROOT),
+            None => Place::unwatched(counters),
+        }
     }
 }
 
@@ -228,7 +232,9 @@ where
         }
         let Some(span) = ctx.span(id) else { return };
         let start = self.clock.now();
-        let parent = if self.is_idle() { None } else { self.nearest(span.parent()) };
+        // Within a root that is not watched, nothing is.
+        let has_roots = self.printer.counters().has_roots();
+        let parent = if has_roots { self.nearest(span.parent()) } else { None };
         if matches!(parent, Some((None, _))) {
             return;
         }
@@ -242,7 +248,7 @@ where
         let node = Node::new(metadata, values.name, values.fields, threshold, start);
         let place = match parent {
             Some((Some(tree), parent)) => match tree.add_span(parent, node) {
-                Ok(at) => Place::new(Some(tree), at),
+                Ok(at) => Place::new(tree, at),
                 // By itself it can still be found slow.
                 Err(node) => self.place_root(*node),
             },

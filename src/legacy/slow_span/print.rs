@@ -107,7 +107,7 @@ impl<'a> Block<'a> {
             root.fields = text::Fields(heading.is_worth_it().then_some(&heading));
         }
         if self.style.verbosity < 4 {
-            leave_out_quick(&mut tree, &parents);
+            hide_quick(&mut tree, &parents);
         }
         tree.print(self.style, number, |block| {
             sink(&SlowSpan {
@@ -151,6 +151,7 @@ impl<'a> Block<'a> {
                 end: node.end.map(|end| self.nanos(end)),
                 threshold: node.threshold,
                 is_dropped: false,
+                is_hidden: false,
                 ids: None,
                 items,
             });
@@ -171,7 +172,7 @@ impl<'a> Block<'a> {
 
 /// A nested span without a threshold of its own is shown if it took its share of the threshold
 /// above it, as an event is, or if a span or a kept event within it is shown.
-fn leave_out_quick(tree: &mut text::Tree<'_>, parents: &[usize]) {
+fn hide_quick(tree: &mut text::Tree<'_>, parents: &[usize]) {
     // The share that applies to what is within each span.
     let mut shares: Vec<Nanos> = Vec::with_capacity(tree.nodes.len());
     for (node, &parent) in tree.nodes.iter().zip(parents) {
@@ -189,13 +190,10 @@ fn leave_out_quick(tree: &mut text::Tree<'_>, parents: &[usize]) {
         };
         is_shown[parent] |= is_shown[at];
     }
-    // The text knows what to make of those with a threshold, and counts them.
-    let has_threshold: Vec<bool> = tree.nodes.iter().map(|node| node.threshold.is_some()).collect();
-    for node in &mut tree.nodes {
-        node.items.retain(|item| match item {
-            text::Item::Nested(at) => is_shown[*at] || has_threshold[*at],
-            text::Item::Step { .. } => true,
-        });
+    // The text knows what to make of those with a threshold. Those that are not shown count all the
+    // same: for the others' share, and as what the next step comes after.
+    for (node, is_shown) in tree.nodes.iter_mut().zip(is_shown).skip(1) {
+        node.is_hidden = !is_shown && node.threshold.is_none();
     }
 }
 

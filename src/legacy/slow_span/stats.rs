@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     live: AtomicUsize,
+    /// Roots that are open and not watched.
+    open_unwatched: AtomicUsize,
     pub(super) failed: AtomicU64,
     pub(super) printed: AtomicU64,
     pub(super) suppressed: AtomicU64,
@@ -31,6 +33,28 @@ impl Counters {
 
     pub(super) fn live(&self) -> usize {
         self.live.load(Ordering::Relaxed)
+    }
+
+    /// Whether any root is open, watched or not.
+    pub(super) fn has_roots(&self) -> bool {
+        self.live() > 0 || self.open_unwatched.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// An open root that is not watched, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Unwatched(Arc<Counters>);
+
+impl Unwatched {
+    pub(super) fn new(counters: &Arc<Counters>) -> Self {
+        counters.open_unwatched.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(counters))
+    }
+}
+
+impl Drop for Unwatched {
+    fn drop(&mut self) {
+        self.0.open_unwatched.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

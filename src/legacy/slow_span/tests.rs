@@ -81,9 +81,28 @@ fn a_slow_tree_is_printed_with_what_took_its_share() {
     log.assert(&[r#""List" url:/api/v1/pods,limit:500,ratio:0.5 (22-Nov-2025 07:30:00.123) (total time: 164ms):
 ["List etcd3" key:/pods 61ms (07:30:00.125)
  ---"range done" count:3 60ms (07:30:00.185)]
----"Writing http response done" 101ms (07:30:00.287)
+---"Writing http response done" 100ms (07:30:00.287)
 [164ms] [164ms] END"#]);
     assert_eq!((stats.printed(), stats.live()), (1, 0));
+}
+
+#[test]
+fn what_is_not_shown_counts_all_the_same() {
+    // 1. Nine spans take just less than their share.
+    // 2. A step comes right after, and one that is quick as well.
+    let log = Log::default();
+    log.run(log.layer().build(), || {
+        let _root = info_span!("root").entered();
+        for _ in 0..9 {
+            info_span!("quick").in_scope(|| log.wait(8));
+        }
+        info!("at once");
+        log.wait(40);
+        info!("after a while");
+    });
+    log.assert(&[r#""root" (22-Nov-2025 07:30:00.123) (total time: 112ms):
+---"after a while" 40ms (07:30:00.235)
+[112ms] [112ms] END"#]);
 }
 
 #[test]
@@ -414,6 +433,23 @@ fn trees_beyond_the_limit_are_counted_and_told() {
     let texts = log.texts.lock().unwrap();
     let first: Vec<_> = texts.iter().filter_map(|text| text.split(" (").next()).collect();
     assert_eq!(first, [r#""first" slow.unwatched_trees:1"#, r#""second""#, r#""fourth""#]);
+    assert_eq!((stats.unwatched(), stats.live()), (1, 0));
+}
+
+#[test]
+fn what_is_within_an_unwatched_root_is_no_root_once_all_else_is_over() {
+    let log = Log::default();
+    let stats = log.run(log.layer().with_max_trees(1).build(), || {
+        let watched = info_span!("watched");
+        let unwatched = info_span!("unwatched");
+        drop(watched);
+        unwatched.in_scope(|| info_span!("child").in_scope(|| log.wait(100)));
+        drop(unwatched);
+        info_span!("next").in_scope(|| log.wait(100));
+    });
+    let texts = log.texts.lock().unwrap();
+    let names: Vec<_> = texts.iter().filter_map(|text| text.split(" (").next()).collect();
+    assert_eq!(names, [r#""next" slow.unwatched_trees:1"#]);
     assert_eq!((stats.unwatched(), stats.live()), (1, 0));
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::recording::{Limits, Node, Recording};
-use super::stats::Counters;
+use super::stats::{Counters, Unwatched};
 
 /// An open tree, shared by the spans that belong to it.
 #[derive(Debug)]
@@ -69,11 +69,22 @@ pub(super) struct Place {
     pub(super) node: usize,
     /// When the span was last left, in nanoseconds; zero if it never was.
     last_exit: AtomicU64,
+    _unwatched: Option<Unwatched>,
 }
 
 impl Place {
-    pub(super) fn new(tree: Option<Arc<Tree>>, node: usize) -> Self {
-        Self { tree, node, last_exit: AtomicU64::new(0) }
+    pub(super) fn new(tree: Arc<Tree>, node: usize) -> Self {
+        Self { tree: Some(tree), node, last_exit: AtomicU64::new(0), _unwatched: None }
+    }
+
+    /// That of a root which is not watched.
+    pub(super) fn unwatched(counters: &Arc<Counters>) -> Self {
+        Self {
+            tree: None,
+            node: Recording::ROOT,
+            last_exit: AtomicU64::new(0),
+            _unwatched: Some(Unwatched::new(counters)),
+        }
     }
 
     /// Threads may leave one span at the same time; the last of them counts.
