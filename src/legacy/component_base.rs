@@ -61,7 +61,8 @@ pub fn start(name: impl Into<Cow<'static, str>>, attributes: impl IntoFields) ->
 /// The current operation: the innermost one that is running by [`Span::in_scope`] or
 /// [`Span::in_future`] on this thread, with the thread's current span.
 ///
-/// Where there is neither, nothing happens on what is returned.
+/// Where there is neither, nothing happens on what is returned. It keeps the thread's span open until
+/// it is dropped, as any handle to a `tracing` span does.
 #[track_caller]
 pub fn span_from_context() -> Span {
     Span { trace: Trace::current(), current: Some(tracing::Span::current()) }
@@ -91,6 +92,9 @@ impl Span {
 
     /// Adds an error: an `exception` event and the status `Error` on the span, and a step of the
     /// text that is never left out.
+    ///
+    /// The event has the attribute `exception.type` where the error's type is known, which that of a
+    /// `dyn Error` is not.
     pub fn record_error<E: Error + ?Sized>(&self, error: &E, attributes: impl IntoFields) {
         self.trace.error_of(self.current.as_ref(), error, attributes);
     }
@@ -103,13 +107,16 @@ impl Span {
     }
 
     /// Runs `f` with this as the current operation, and its span entered.
+    ///
+    /// What [`span_from_context`] gave takes both along, to another thread, say. Of an operation that
+    /// has ended the span is no longer there: what `f` starts then is no child of it.
     pub fn in_scope<R>(&self, f: impl FnOnce() -> R) -> R {
-        self.trace.in_scope(f)
+        self.trace.scope(self.current.clone()).enter(f)
     }
 
     /// A future that is polled with this as the current operation, and its span entered.
     pub fn in_future<F: Future>(&self, future: F) -> InTrace<F> {
-        self.trace.in_future(future)
+        InTrace::new(self.trace.scope(self.current.clone()), future)
     }
 
     /// The operation's trace.

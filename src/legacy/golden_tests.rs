@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{env, fs, io};
@@ -112,7 +113,7 @@ struct Runner {
     log: TextLog,
     clock: Paused,
     traces: HashMap<String, Trace>,
-    spans: HashMap<String, component_base::Span>,
+    spans: HashMap<String, Rc<component_base::Span>>,
 }
 
 fn run(scenario: &Json) -> String {
@@ -195,7 +196,7 @@ impl Runner {
             }
             "start" => {
                 let span = component_base::start(text(2), attributes(&call[3]));
-                self.spans.insert(text(1), span);
+                self.spans.insert(text(1), Rc::new(span));
             }
             "add_event" => self.spans[&text(1)].add_event(text(2), attributes(&call[3])),
             "record_error" => {
@@ -204,11 +205,11 @@ impl Runner {
             }
             "end" => self.spans[&text(1)].end(duration(&text(2))),
             "in_span" => {
-                let trace = self.spans[&text(1)].trace().handle();
-                trace.in_scope(|| self.all(&call[2]));
+                let span = Rc::clone(&self.spans[&text(1)]);
+                span.in_scope(|| self.all(&call[2]));
             }
             "span_from_context" => {
-                self.spans.insert(text(1), component_base::span_from_context());
+                self.spans.insert(text(1), Rc::new(component_base::span_from_context()));
             }
             unknown => panic!("unknown call {unknown}"),
         }
@@ -248,10 +249,18 @@ fn attributes(json: &Json) -> Vec<KeyValue> {
             "texts" => {
                 Value::Array(Array::String(text.split('|').map(|s| s.to_owned().into()).collect()))
             }
+            "bools" => Value::Array(Array::Bool(all(&text))),
+            "floats" => Value::Array(Array::F64(all(&text))),
+            "ints" => Value::Array(Array::I64(all(&text))),
             unknown => panic!("no attribute has the type {unknown}"),
         }
     };
     triples(json).map(|(key, kind, text)| KeyValue::new(key, value(&kind, text))).collect()
+}
+
+/// `1|2`: several.
+fn all<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> Vec<T> {
+    text.split('|').map(|one| one.parse().unwrap()).collect()
 }
 
 /// A duration such as Go's: `1m1.5s`, in whole units but for none.
@@ -297,6 +306,12 @@ fn print_attributes(out: &mut String, attributes: &[KeyValue]) {
                 let values: Vec<&str> = values.iter().map(|value| value.as_str()).collect();
                 ("stringslice", format!("[{}]", values.join(" ")))
             }
+            Value::Array(Array::Bool(values)) => ("boolslice", listed(values)),
+            Value::Array(Array::F64(values)) => {
+                let values: Vec<_> = values.iter().map(|value| Float(*value)).collect();
+                ("float64slice", listed(&values))
+            }
+            Value::Array(Array::I64(values)) => ("int64slice", listed(values)),
             Value::Bool(value) => ("bool", value.to_string()),
             Value::F64(value) => ("float64", Float(*value).to_string()),
             Value::I64(value) => ("int64", value.to_string()),
@@ -309,4 +324,10 @@ fn print_attributes(out: &mut String, attributes: &[KeyValue]) {
         let _ = write!(out, " {}={kind}:{value}", attribute.key);
     }
     out.push('\n');
+}
+
+/// As Go prints a slice.
+fn listed<T: ToString>(values: &[T]) -> String {
+    let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+    format!("[{}]", values.join(" "))
 }

@@ -128,7 +128,6 @@ impl Node {
     }
 
     pub(super) fn step(&self, name: Cow<'static, str>, fields: FieldList) {
-        let at = clock::now();
         if self.is_recorded() {
             // Unlocked: this may run code of the user's.
             let attributes = fields.attributes();
@@ -136,18 +135,17 @@ impl Node {
                 span.add_event(name.clone(), attributes);
             }
         }
-        self.text_step(at, name, fields);
+        self.text_step(name, fields);
     }
 
     /// A step of the text alone.
-    pub(super) fn text_step(&self, at: Instant, name: Cow<'static, str>, fields: FieldList) {
+    pub(super) fn text_step(&self, name: Cow<'static, str>, fields: FieldList) {
         if let Some(text) = &self.text {
-            text.root.record.step(text.number, at, name, fields, false);
+            text.root.record.step(text.number, name, fields, false);
         }
     }
 
     pub(super) fn record_error<E: Error + ?Sized>(&self, error: &E, fields: FieldList) {
-        let at = clock::now();
         let (is_recorded, is_shown) = (self.is_recorded(), self.takes_error());
         if !is_recorded && !is_shown {
             return;
@@ -161,14 +159,14 @@ impl Node {
             }
         }
         if is_shown {
-            self.text_error(at, fields);
+            self.text_error(fields);
         }
     }
 
     /// An error in the text alone, if that [takes](Self::takes_error) it.
-    pub(super) fn text_error(&self, at: Instant, fields: FieldList) {
+    pub(super) fn text_error(&self, fields: FieldList) {
         if let Some(text) = &self.text {
-            text.root.record.step(text.number, at, callsite::EXCEPTION.into(), fields, true);
+            text.root.record.step(text.number, callsite::EXCEPTION.into(), fields, true);
         }
     }
 

@@ -9,6 +9,8 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
+use tracing::Span;
+
 use crate::legacy::node::Handle;
 
 thread_local! {
@@ -20,12 +22,22 @@ pub(super) fn current() -> Handle {
     CURRENT.try_with(|current| current.borrow().clone()).unwrap_or(Handle::Absent)
 }
 
-/// Runs `f` with `trace` as the current one, and its span entered.
-pub(super) fn enter<R>(trace: &Handle, f: impl FnOnce() -> R) -> R {
-    let span = trace.span_to_enter();
-    let _entered = span.as_ref().map(tracing::Span::enter);
-    let _restore = Restore(replace(trace.clone()));
-    f()
+/// What code can run within.
+#[derive(Clone, Debug)]
+pub(super) struct Scope {
+    pub(super) trace: Handle,
+    /// In place of the trace's own span.
+    pub(super) span: Option<Span>,
+}
+
+impl Scope {
+    /// Runs `f` with the trace as the current one, and the span entered.
+    pub(super) fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
+        let own = if self.span.is_none() { self.trace.span_to_enter() } else { None };
+        let _entered = self.span.as_ref().or(own.as_ref()).map(Span::enter);
+        let _restore = Restore(replace(self.trace.clone()));
+        f()
+    }
 }
 
 struct Restore(Handle);
@@ -52,15 +64,15 @@ pin_project! {
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct InTrace<F> {
-        trace: Handle,
+        scope: Scope,
         #[pin]
         inner: F,
     }
 }
 
 impl<F> InTrace<F> {
-    pub(super) fn new(trace: Handle, inner: F) -> Self {
-        Self { trace, inner }
+    pub(super) fn new(scope: Scope, inner: F) -> Self {
+        Self { scope, inner }
     }
 }
 
@@ -69,6 +81,6 @@ impl<F: Future> Future for InTrace<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        enter(this.trace, || this.inner.poll(cx))
+        this.scope.enter(|| this.inner.poll(cx))
     }
 }

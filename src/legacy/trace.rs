@@ -11,7 +11,7 @@ use crate::SpanExt as _;
 use crate::interop;
 use crate::legacy::field::{FieldList, IntoFields};
 use crate::legacy::node::{Handle, LogRef, Text};
-use crate::legacy::scope::{self, InTrace};
+use crate::legacy::scope::{self, InTrace, Scope};
 use crate::legacy::text_log::TextLog;
 use crate::legacy::{callsite, clock};
 
@@ -161,7 +161,7 @@ impl Trace {
 
     /// Runs `f` with this trace as the [current](Self::current) one, and its span entered.
     pub fn in_scope<R>(&self, f: impl FnOnce() -> R) -> R {
-        scope::enter(&self.handle, f)
+        self.scope(None).enter(f)
     }
 
     /// A future that is polled with this trace as the [current](Self::current) one, and its span
@@ -182,7 +182,12 @@ impl Trace {
     /// # }
     /// ```
     pub fn in_future<F: Future>(&self, future: F) -> InTrace<F> {
-        InTrace::new(self.handle.clone(), future)
+        InTrace::new(self.scope(None), future)
+    }
+
+    /// This trace for code to run within, with `span` entered, if given, in place of its own.
+    pub(super) fn scope(&self, span: Option<Span>) -> Scope {
+        Scope { trace: self.handle.clone(), span }
     }
 
     /// The span, unless it is not wanted or has ended.
@@ -207,13 +212,12 @@ impl Trace {
         if span.is_none() && !self.handle.is_on() {
             return;
         }
-        let at = clock::now();
         let fields = FieldList(fields.into_fields());
         if let Some(span) = span {
             span.add_event(name.clone(), fields.attributes());
         }
         if let Handle::On(node) = &self.handle {
-            node.text_step(at, name, fields);
+            node.text_step(name, fields);
         }
     }
 
@@ -237,13 +241,12 @@ impl Trace {
         if span.is_none() && node.is_none() {
             return;
         }
-        let at = clock::now();
         let fields = callsite::exception(error, FieldList(fields.into_fields()));
         if let Some(span) = span {
             callsite::add_exception(span, fields.attributes());
         }
         if let Some(node) = node {
-            node.text_error(at, fields);
+            node.text_error(fields);
         }
     }
 
@@ -255,7 +258,6 @@ impl Trace {
         fields: impl IntoFields,
         parent: Option<SpanParent>,
     ) -> Self {
-        let start = clock::now();
         let (text, above) = match &self.handle {
             Handle::Absent => {
                 let parent = parent.unwrap_or(SpanParent::Current);
@@ -271,9 +273,11 @@ impl Trace {
             Some(parent) => parent.span(&name),
         };
         if text.is_none() && span.is_none() {
-            return Self::owner(Handle::Off, start);
+            return Self::owner(Handle::Off, clock::now());
         }
         let fields = FieldList(fields.into_fields());
+        // As in Go, where arguments are evaluated before the call.
+        let start = clock::now();
         callsite::set_attributes(span.as_ref(), &fields);
         let text = text.map(|text| text.nest(start, name, fields));
         Self::owner(Handle::on(text, span, start), start)
@@ -286,13 +290,13 @@ impl Trace {
         fields: impl IntoFields,
         parent: SpanParent,
     ) -> Self {
-        let start = clock::now();
         let span = parent.span(&name);
         let has_text = log.get().is_recorded(span.is_some());
         if !has_text && span.is_none() {
-            return Self::owner(Handle::Off, start);
+            return Self::owner(Handle::Off, clock::now());
         }
         let fields = FieldList(fields.into_fields());
+        let start = clock::now();
         callsite::set_attributes(span.as_ref(), &fields);
         let text = has_text.then(|| Text::root(log, name, fields, start));
         Self::owner(Handle::on(text, span, start), start)

@@ -119,13 +119,15 @@ impl Record {
     pub(super) fn step(
         &self,
         node: u32,
-        at: Instant,
         name: Cow<'static, str>,
         fields: FieldList,
         is_kept: bool,
     ) {
         let what = What::Step { name, fields, is_kept };
-        self.add(&mut self.entries(), Entry { node, at, what });
+        let mut entries = self.entries();
+        // Under the lock, so that of two steps the one that comes after is the later one.
+        let at = clock::now();
+        self.add(&mut entries, Entry { node, at, what });
     }
 
     /// Whether something more that happens in `node` is kept. What is not counts as left out.

@@ -264,6 +264,12 @@ func (c call) attributes(i int) []attribute.KeyValue {
 			a.Value = attribute.BoolValue(v)
 		case []string:
 			a.Value = attribute.StringSliceValue(v)
+		case []int64:
+			a.Value = attribute.Int64SliceValue(v)
+		case []float64:
+			a.Value = attribute.Float64SliceValue(v)
+		case []bool:
+			a.Value = attribute.BoolSliceValue(v)
 		default:
 			panic("no attribute has the type " + f[1])
 		}
@@ -293,6 +299,12 @@ func value(kind, text string) any {
 		return must(time.ParseDuration(text))
 	case "texts":
 		return strings.Split(text, "|")
+	case "bools":
+		return all(text, strconv.ParseBool)
+	case "floats":
+		return all(text, func(s string) (float64, error) { return strconv.ParseFloat(s, 64) })
+	case "ints":
+		return all(text, func(s string) (int64, error) { return strconv.ParseInt(s, 10, 64) })
 	case "nil":
 		return nil
 	case "error":
@@ -300,6 +312,15 @@ func value(kind, text string) any {
 	default:
 		panic("unknown type " + kind)
 	}
+}
+
+// All of `1|2`.
+func all[T any](text string, parse func(string) (T, error)) []T {
+	var values []T
+	for _, one := range strings.Split(text, "|") {
+		values = append(values, must(parse(one)))
+	}
+	return values
 }
 
 func decode[T any](raw json.RawMessage) T {

@@ -50,6 +50,9 @@ impl TextLogBuilder {
     /// * the verbosity would count when a root is logged, and not when it starts. So it keeps its
     ///   steps below verbosity 2, too, and costs as much.
     ///
+    /// Which characters are quoted as they are goes by the Unicode version of the toolchain that
+    /// this is built with, as in Go by that of Go's.
+    ///
     /// Spans are the same: [`Trace::record_error`](crate::legacy::Trace::record_error) sets their
     /// status, which component-base leaves to its callers.
     pub fn with_upstream_exact(self, is_exact: bool) -> Self {
