@@ -1,7 +1,11 @@
 //! Hosts, ports and socket addresses.
 
+#[cfg(feature = "actix-web")]
+use std::cell::RefCell;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+#[cfg(feature = "actix-web")]
+use std::rc::Rc;
 
 /// The port of a URL that names none.
 pub(crate) fn default_port(scheme: &str) -> Option<u16> {
@@ -38,6 +42,28 @@ pub(crate) fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
     // `parse` alone would take a sign.
     let port = port.filter(|port| port.bytes().all(|b| b.is_ascii_digit()));
     (!host.is_empty()).then(|| (host, port.and_then(|port| port.parse().ok())))
+}
+
+#[cfg(feature = "actix-web")]
+thread_local! {
+    /// The address that was asked for last.
+    static LAST: RefCell<Option<(IpAddr, Rc<str>)>> = const { RefCell::new(None) };
+}
+
+/// A [`PeerAddress`] as text, for a field of text: that costs layers less than one that they have to
+/// format. Mostly it is the address of the request before.
+#[cfg(feature = "actix-web")]
+pub(crate) fn address_text(ip: IpAddr) -> Rc<str> {
+    let known = |last: &RefCell<Option<(IpAddr, Rc<str>)>>| {
+        let last = last.borrow();
+        last.as_ref().filter(|(last, _)| *last == ip).map(|(_, text)| Rc::clone(text))
+    };
+    if let Ok(Some(text)) = LAST.try_with(known) {
+        return text;
+    }
+    let text: Rc<str> = PeerAddress(ip).to_string().into();
+    let _ = LAST.try_with(|last| last.replace(Some((ip, Rc::clone(&text)))));
+    text
 }
 
 /// The IP address of a peer, without port, brackets or IPv4-in-IPv6 mapping.
@@ -117,6 +143,8 @@ mod tests {
         ] {
             let ip: IpAddr = ip.parse().expect("the table holds addresses");
             assert_eq!(PeerAddress(ip).to_string(), expected);
+            #[cfg(feature = "actix-web")]
+            assert_eq!([&*address_text(ip), &*address_text(ip)], [expected; 2]);
         }
         for octet in 0..=u8::MAX {
             let ip = IpAddr::from([octet, 0, octet, 1]);

@@ -17,8 +17,6 @@ pub(crate) mod name;
 pub(crate) mod outcome;
 pub(crate) mod redact;
 pub(crate) mod settings;
-#[cfg(feature = "actix-web")]
-pub(crate) mod short_text;
 
 /// The value of `network.protocol.version`; `None` for a version without a name in HTTP.
 pub(crate) fn protocol_version(version: actix_http::Version) -> Option<&'static str> {

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "metrics")]
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::rc::Rc;
 use std::thread;
 #[cfg(feature = "metrics")]
@@ -13,6 +14,7 @@ use actix_web::HttpMessage as _;
 use actix_web::body::BodySize;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, StatusCode};
+use tracing::field::{self, Value};
 
 #[cfg(feature = "metrics")]
 use super::extras::content_length;
@@ -34,7 +36,6 @@ use crate::semconv::name::SpanName;
 use crate::semconv::outcome::{is_server_error, may_have_body};
 #[cfg(feature = "metrics")]
 use crate::semconv::protocol_version;
-use crate::semconv::short_text::ShortText;
 use crate::span_ext::SpanExt as _;
 
 const CLIENT_DISCONNECT: &str = "client_disconnect";
@@ -154,7 +155,7 @@ impl RequestGuard {
         let status = error.error_response().status();
         if interop::is_enabled(self.request.span()) {
             self.record_taken();
-            self.record_status(status, None, None);
+            self.record_status(status, None, None::<&str>);
         }
         #[cfg(feature = "metrics")]
         if let Some(measured) = &mut self.measured {
@@ -220,11 +221,22 @@ impl RequestGuard {
         let custom = extras.and_then(|extras| extras.name(request, route.as_deref()));
         // A provisional name may have to be taken back.
         let is_usual = route.is_some() || extras.is_some_and(|extras| extras.provisional_route);
-        let usual = (custom.is_none() && is_usual)
-            .then(|| ShortText::of(SpanName { method, target: route.as_deref() }));
-        let name = custom.as_deref().or(usual.as_deref());
-        self.record_status(response.status(), route.as_deref(), name);
-        let (span, headers) = (self.request.span(), response.headers());
+        let usual = SpanName { method, target: route.as_deref() };
+        let usual = (custom.is_none() && is_usual).then_some(usual);
+        let (status, span) = (response.status(), self.request.span());
+        if interop::may_be_recording(span) {
+            let name = custom.or_else(|| usual.map(|usual| usual.text()));
+            self.record_status(status, route.as_deref(), name.as_deref());
+            self.rename_foreign(name.as_deref());
+        } else {
+            // Nobody formats it, unless some other layer wants it.
+            let name: Option<&dyn Display> = match (&custom, &usual) {
+                (Some(custom), _) => Some(custom),
+                (None, usual) => usual.as_ref().map(|usual| usual as _),
+            };
+            self.record_status(status, route.as_deref(), name.map(field::display));
+        }
+        let headers = response.headers();
         self.settings.http.headers.of_response(headers, |kv| span.set_attribute(kv.key, kv.value));
         if let Some(extras) = extras {
             extras.record_response(response.request(), response.response().head(), span);
@@ -232,7 +244,7 @@ impl RequestGuard {
         }
     }
 
-    fn record_status(&self, status: StatusCode, route: Option<&str>, name: Option<&str>) {
+    fn record_status(&self, status: StatusCode, route: Option<&str>, name: Option<impl Value>) {
         let failed = is_server_error(status.as_u16());
         tracing::record_all!(
             self.request.span(),
@@ -242,7 +254,6 @@ impl RequestGuard {
             http.response.status_code = i64::from(status.as_u16()),
             error.type = failed.then(|| status.as_str()),
         );
-        self.rename_foreign(name);
     }
 
     /// Records the route of a request that has no response to tell it, if anything else has.
@@ -251,7 +262,7 @@ impl RequestGuard {
         let method = self.settings.http.known_methods.classify(method.as_str()).in_span_name();
         // A name of the user's own takes a request to make.
         let is_usual = self.settings.extras.as_ref().is_none_or(|x| x.span_name.is_none());
-        let usual = is_usual.then(|| ShortText::of(SpanName { method, target: Some(route) }));
+        let usual = is_usual.then(|| SpanName { method, target: Some(route) }.text());
         let name = usual.as_deref();
         let span = self.request.span();
         tracing::record_all!(span, otel.name = name, http.route = route.as_str());

@@ -19,12 +19,11 @@ use super::request_span::{Enclosing, RequestSpan, enclosing};
 use super::settings::{Extras, Settings};
 use crate::interop;
 use crate::propagation::Carried;
-use crate::semconv::address::{PeerAddress, host_and_port};
+use crate::semconv::address::{address_text, host_and_port};
 use crate::semconv::forwarded::{Forwarded, forwarded};
 use crate::semconv::name::SpanName;
 use crate::semconv::protocol_version;
 use crate::semconv::redact::RedactedQuery;
-use crate::semconv::short_text::ShortText;
 use crate::span_ext::SpanExt as _;
 
 /// Starts the span of a request that was received then, where that is known.
@@ -132,12 +131,10 @@ fn new_span(settings: &Settings, request: &ServiceRequest, parent: Option<Id>) -
         name.or_else(|| route.is_some().then(|| usual().to_string()))
     });
 
-    let peer_address = LazyCell::new(|| peer.map(|peer| ShortText::of(PeerAddress(peer.ip()))));
-    let client = LazyCell::new(|| client(&told, request).map(|(ip, _)| ip));
-    // Mostly it is the peer.
-    let other_address = LazyCell::new(|| {
-        let other = client.filter(|ip| peer.is_none_or(|peer| peer.ip() != *ip));
-        other.map(|ip| ShortText::of(PeerAddress(ip)))
+    let peer_address = LazyCell::new(|| peer.map(|peer| address_text(peer.ip())));
+    let client_address = LazyCell::new(|| match client(&told, request) {
+        Some((ip, _)) if peer.is_some_and(|peer| peer.ip() == ip) => (*peer_address).clone(),
+        other => other.map(|(ip, _)| address_text(ip)),
     });
 
     // What is recorded late comes first: `record_all!` looks fields up in order.
@@ -160,7 +157,7 @@ fn new_span(settings: &Settings, request: &ServiceRequest, parent: Option<Id>) -
         }),
         server.address = host.map(|(address, _)| address),
         server.port = host.and_then(|(_, port)| port).map(i64::from),
-        client.address = client.and_then(|_| other_address.as_deref().or(peer_address.as_deref())),
+        client.address = client_address.as_deref(),
         network.peer.address = peer_address.as_deref(),
         network.peer.port = peer.map(|peer| i64::from(peer.port())),
         network.protocol.version = protocol_version(request.version()),
