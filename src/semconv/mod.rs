@@ -3,8 +3,7 @@
 //! The rules are those of [version 1.42], which `opentelemetry-semantic-conventions` 0.33 tracks.
 //! Nothing in here knows about a framework; `server` and `client` feed it borrowed parts of a
 //! request and hand the results to a `tracing` macro. What has to be written out first (a redacted
-//! URL, an address) is a [`Display`](std::fmt::Display) value: it costs nothing until a layer
-//! records it.
+//! URL) is a [`Display`](std::fmt::Display) value: it costs nothing until a layer records it.
 //!
 //! [version 1.42]: https://github.com/open-telemetry/semantic-conventions/blob/v1.42.0/docs/http/http-spans.md
 
