@@ -37,6 +37,8 @@ pub(super) struct Block {
     /// Lines of others stand between its own.
     pub(super) is_interleaved: bool,
     source: Source,
+    /// Of the last line that was found.
+    last_file: Arc<str>,
     bytes: usize,
     /// How many first lines had been seen when this one was.
     age: u64,
@@ -79,6 +81,9 @@ pub(super) struct Assembler {
     last: Option<u64>,
     /// The last line that could not be used while no block was open that it may have been of.
     lost: Option<Place>,
+    /// What a file begins with, where it may be what is left of a line: it is one if lines of its block
+    /// follow.
+    edge: Option<Problem>,
     pub(super) done: Vec<Block>,
     pub(super) problems: Vec<Problem>,
 }
@@ -94,6 +99,7 @@ impl Assembler {
             firsts: 0,
             last: None,
             lost: None,
+            edge: None,
             done: Vec::new(),
             problems: Vec::new(),
         }
@@ -115,6 +121,18 @@ impl Assembler {
         let is_begin = block.bytes == bytes;
         block.is_interleaved |= !is_begin && self.last.is_some_and(|last| last != key);
         self.last = Some(key);
+        if !Arc::ptr_eq(&block.last_file, &found.place.file) {
+            block.last_file = Arc::clone(&found.place.file);
+        }
+        // What began in another file.
+        let goes_on = !matches!(found.line, Line::First(_))
+            && (block.first.is_none() || block.place.file != found.place.file);
+        if let Some(edge) = self.edge.take_if(|edge| {
+            goes_on && edge.file() == &*found.place.file && found.place.line <= edge.line() + NEAR
+        }) {
+            block.is_incomplete = true;
+            self.problems.push(edge);
+        }
         match found.line {
             Line::First(first) => block.first = Some(first),
             Line::Item(item) => block.items.push(item),
@@ -149,7 +167,10 @@ impl Assembler {
     /// A line cannot be used, and what would tell which block it is of cannot be read: most likely
     /// the newest of the stream, be it from the file before.
     pub(super) fn damage_newest(&mut self, stream: Stream, place: &Place) {
-        self.damage_newest_of(place, |block| block.source.stream == stream);
+        let is_one = |block: &Block| block.source.stream == stream;
+        // What is left of a line has no wrapping.
+        let is_known = stream.is_some() || self.open.values().any(is_one);
+        self.damage_newest_of(place, |block| !is_known || is_one(block));
     }
 
     /// The same where not even the stream is known.
@@ -159,10 +180,23 @@ impl Assembler {
 
     fn damage_newest_of(&mut self, place: &Place, is_one: impl Fn(&Block) -> bool) {
         let mut newest_first = self.open.values_mut().rev();
-        match newest_first.find(|block| block.end.is_none() && is_one(block)) {
+        // Those of the file before may go on at the beginning of this one.
+        let is_near = |block: &Block| block.last_file == place.file || place.line <= NEAR;
+        let is_open = |block: &&mut Block| block.end.is_none() && is_near(block) && is_one(block);
+        match newest_first.find(is_open) {
             Some(block) => block.is_incomplete = true,
             None => self.lost = Some(place.clone()),
         }
+    }
+
+    /// This may be what the edge of a file has left of a line.
+    pub(super) fn may_be_rest(&mut self, problem: Problem) {
+        self.edge = Some(problem);
+    }
+
+    /// Whether any block must go on, since it is not at its end.
+    pub(super) fn must_go_on(&self) -> bool {
+        self.open.values().any(|block| block.first.is_some() && block.lacks_end())
     }
 
     /// Whether any block is not at its end.
@@ -321,7 +355,7 @@ impl Assembler {
         let follows = |lost: &Place| {
             lost.file == found.place.file && found.place.line.saturating_sub(lost.line) <= NEAR
         };
-        let is_incomplete = self.lost.as_ref().is_some_and(follows);
+        let is_incomplete = self.lost.take().as_ref().is_some_and(follows);
         let key = self.open(found);
         if let Some(block) = self.open.get_mut(&key) {
             block.is_incomplete = is_incomplete;
@@ -343,6 +377,7 @@ impl Assembler {
             is_incomplete: false,
             is_interleaved: false,
             source: found.source.clone(),
+            last_file: Arc::clone(&found.place.file),
             bytes: 0,
             age: self.firsts,
         };

@@ -83,7 +83,7 @@ impl<'a> Feed<'a> {
         let (parts, open) = (BTreeMap::new(), BTreeMap::new());
         let (wrapping, last_wrapping) = (Wrapping::None, Wrapping::None);
         // A block of the file before may go on here.
-        let near = if assembler.is_within_any() { NEAR } else { 0 };
+        let near = if assembler.must_go_on() { NEAR } else { 0 };
         let (waited, depth, is_at_start) = (0, 0, true);
         Self {
             file,
@@ -271,6 +271,11 @@ impl<'a> Feed<'a> {
                     format!("its marker, as Trace[1]: is one, is damaged: {}", excerpt(line));
                 self.report(ProblemKind::Damaged, place, message);
             } else {
+                if std::mem::take(&mut self.is_at_start) && marker::is_lost(line, true) {
+                    let message = format!("this is what is left of a line: {}", excerpt(line));
+                    let problem = Problem::new(ProblemKind::Damaged, place, message);
+                    self.assembler.may_be_rest(problem);
+                }
                 self.unmarked(place, stream, line);
             }
             self.hand_on()?;
@@ -280,7 +285,7 @@ impl<'a> Feed<'a> {
 
     /// Whether a block of the stream may go on here, though its marker is damaged.
     fn is_near(&self, stream: Stream) -> bool {
-        (self.is_at_start || self.is_within_near()) && !self.open.contains_key(&stream)
+        self.is_within_near() && !self.open.contains_key(&stream)
     }
 
     /// The same of any stream's.

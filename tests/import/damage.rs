@@ -485,3 +485,43 @@ fn where_clocks_show_a_time_twice_the_log_tells_which_it_is() {
     let ran = import_from(&args, text.as_bytes());
     assert_eq!(ran.code, 0, "{}", ran.stderr);
 }
+
+#[test]
+fn what_a_healthy_file_begins_with_is_not_told_of() {
+    let whole = format!("{FIRST}\n{STEP}\n{END}\n");
+    for first in [
+        "Trace",
+        "Tra",
+        "Trace[0] = 1",
+        "Trace[9] hello",
+        "GET /api 200 12ms (11:12:14.555)",
+        "Slow query \"SELECT 1\" 605ms (11:12:14.863)",
+    ] {
+        is_whole(&format!("{first}\n{whole}"));
+    }
+    // Nor after a file whose last block's last line is optional.
+    let first = "Trace[7]: \"x\" (started: 2019-10-14 02:45:02 +0000 UTC) (total time: 600ms):";
+    let old = ("0", format!("{first}\nTrace[7]: [500ms] [500ms] step\n"));
+    for line in ["{\"a\":1} {\"b\":2}", "{\"unterminated", "noise\nGET 12ms (11:12:14.555)"] {
+        let ran = in_files("healthy", &[old.clone(), ("1", format!("{line}\n"))]);
+        assert_eq!(ran.code, 0, "{line} {}", ran.stderr);
+    }
+    // What is damaged far off is of another block.
+    let far = format!("{}Trace[\n", "noise\n".repeat(500));
+    let ran = in_files("far", &[old, ("1", far)]);
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert!(!ran.stdout.contains("incomplete"), "{}", ran.stdout);
+}
+
+#[test]
+fn what_the_edge_of_a_file_leaves_of_a_wrapped_line_is_told_of() {
+    let (before, after) = STEP.split_at(1);
+    let old = format!("{}\n{}", cri(FIRST), cri(before));
+    let new = format!("{after}\n{}\n", cri(END));
+    for files in [[("0", &old), ("1", &new)], [("1", &new), ("0", &old)]] {
+        let ran = in_files("wrapped", &files.map(|(name, text)| (name, text.clone())));
+        assert_eq!(ran.code, 3, "{}", ran.stderr);
+        assert!(ran.stderr.contains("/1:1: "), "{}", ran.stderr);
+        assert!(ran.stdout.contains("spanbridge.incomplete=true"), "{files:?} {}", ran.stdout);
+    }
+}
