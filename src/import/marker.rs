@@ -27,7 +27,13 @@ pub(super) struct Marked<'a> {
 
 /// Finds `Trace[123]: ` or, at the beginning of a message, `Trace "name" (started `.
 pub(super) fn find(line: &str) -> Option<Marked<'_>> {
-    find_after(line, |before| !before.ends_with(is_in_word))
+    find_after(line, |before| !before.ends_with(is_in_word) || ends_in_colour(before))
+}
+
+/// Whether this ends in what sets a terminal's colours, `\x1b[33m`.
+fn ends_in_colour(before: &str) -> bool {
+    let before = before.strip_suffix('m').unwrap_or_default();
+    before.trim_end_matches(|c: char| c.is_ascii_digit() || c == ';').ends_with("\x1b[")
 }
 
 /// The same where another line may have ended right before, without a line break.

@@ -261,8 +261,11 @@ impl Times {
                     let over = before.saturating_add(took).saturating_sub(SLACK);
                     (at.with_any_second(over), true)
                 }
-                (ItemKind::Clock { at, .. }, Some(change)) => {
-                    (at.on_or_after_with(before.saturating_sub(SECOND), change), false)
+                (ItemKind::Clock { at, took, .. }, Some(change)) => {
+                    // Of a time that clocks show twice, a step's length tells which it is.
+                    let took = if entry.is_nested { 0 } else { took.max(0) };
+                    let from = before.saturating_add(took).saturating_sub(SECOND);
+                    (at.on_or_after_with(from, change), false)
                 }
                 // In order, but for what a clock may have been set back.
                 (ItemKind::Clock { at, .. }, None) if is_long => {

@@ -100,7 +100,7 @@ pub(super) fn shape(tag: &str) -> String {
 }
 
 /// Keys of numbers that differ from line to line, as in `seq=7`.
-const COUNTERS: [&str; 15] = [
+const COUNTERS: [&str; 17] = [
     "elapsed",
     "epoch",
     "line",
@@ -111,6 +111,8 @@ const COUNTERS: [&str; 15] = [
     "seq",
     "sequence",
     "sequenceid",
+    "syncaccuracy",
+    "sysuptime",
     "t",
     "time",
     "timestamp",

@@ -525,3 +525,21 @@ fn what_the_edge_of_a_file_leaves_of_a_wrapped_line_is_told_of() {
         assert!(ran.stdout.contains("spanbridge.incomplete=true"), "{files:?} {}", ran.stdout);
     }
 }
+
+#[test]
+fn of_a_time_that_clocks_show_twice_a_steps_length_tells_which_it_is() {
+    let text = "I1026 03:20:00.623000 1 trace.go:236] \
+                Trace[77]: \"x\" (26-Oct-2025 01:50:00.123) (total time: 9000500ms):\n\
+                Trace[77]: ---\"a\" 5000200ms (02:13:20.323)\n\
+                Trace[77]: [2h30m0.5s] [2h30m0.5s] END\n";
+    let args = ["-t", "tree", "--strict", "--time-zone", "Europe/Berlin", "-"];
+    let ran = import_from(&args, text.as_bytes());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stdout.contains("* +5000.200s a"), "{}", ran.stdout);
+}
+
+#[test]
+fn colours_right_before_a_marker_are_no_word() {
+    let line = |text: &str| format!("web_1 | \x1b[33m{text}\x1b[0m\n");
+    is_whole(&[FIRST, STEP, END].map(line).concat());
+}
