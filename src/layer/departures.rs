@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use crate::layer::slots::At;
-use crate::layer::sync::{AtomicU64, Mutex, Ordering};
+use crate::layer::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
 
 /// Departures of one span that are remembered until their entries are found stale.
 const KEPT: usize = 64;
@@ -41,6 +41,8 @@ pub(super) struct Departures {
     count: AtomicU64,
     /// Their numbers, by the tracing id of a span that is open.
     open: Mutex<HashMap<u64, Vec<u64>>>,
+    /// How many spans that are, so that who closes another takes no lock: mostly none.
+    open_len: AtomicUsize,
 }
 
 impl Departures {
@@ -59,6 +61,7 @@ impl Departures {
         if departures.len() < KEPT {
             departures.push(number);
         }
+        self.open_len.store(open.len(), Ordering::Release);
         self.count.store(number, Ordering::Release);
     }
 
@@ -78,6 +81,7 @@ impl Departures {
             departures.remove(at);
             if departures.is_empty() {
                 open.remove(&entered.id);
+                self.open_len.store(open.len(), Ordering::Release);
             }
             return true;
         }
@@ -89,14 +93,16 @@ impl Departures {
     /// The span is closed; nobody can have it entered any more.
     #[inline]
     pub(super) fn forget(&self, id: u64) {
-        if self.so_far() != 0 {
+        if self.open_len.load(Ordering::Acquire) != 0 {
             self.forget_any(id);
         }
     }
 
     #[cold]
     fn forget_any(&self, id: u64) {
-        self.open.lock().remove(&id);
+        let mut open = self.open.lock();
+        open.remove(&id);
+        self.open_len.store(open.len(), Ordering::Release);
     }
 }
 
@@ -140,5 +146,9 @@ mod tests {
         assert_eq!(departures.open.lock()[&1].len(), KEPT);
         departures.forget(1);
         assert!(departures.open.lock().is_empty() && !departures.took(&mut entry));
+        // Nothing is looked for where nothing is open: this would wait for the lock for ever.
+        let open = departures.open.lock();
+        departures.forget(2);
+        drop(open);
     }
 }

@@ -187,8 +187,8 @@ impl Table {
 
 /// The registry reuses an id's low bits and changes its high ones, so ids that differ in the high
 /// bits alone share a home: the cells of the spans of one thread stay in its cache. Neighbouring ids
-/// and those of two threads do not write to one line. Nothing but speed hangs on where the registry has
-/// a thread's number in the id.
+/// do not write to one line, nor those of two threads unless one of them has very many spans open.
+/// Nothing but speed hangs on where the registry has a thread's number in the id.
 #[inline]
 fn home(id: u64) -> usize {
     let low = id as u32 as usize;
