@@ -133,14 +133,14 @@ impl BackOff {
     /// How long to wait before the next try; `None` if there is none.
     pub(super) fn pause(&mut self, retry: Retry) -> Option<Duration> {
         let own = self.0.mul_f64(rand::rng().random_range(0.5..=1.0));
-        match retry {
+        let pause = match retry {
             Retry::No | Retry::Hopeless => return None,
             Retry::Now => return Some(Duration::ZERO),
-            Retry::Soon => {}
-            Retry::After(least) => return Some(least.max(own)),
-        }
+            Retry::Soon => own,
+            Retry::After(least) => least.max(own),
+        };
         self.0 = (self.0 * 2).min(LONGEST_PAUSE);
-        Some(own)
+        Some(pause)
     }
 }
 
@@ -184,5 +184,15 @@ mod tests {
         assert_eq!(back_off.pause(Retry::Now), Some(Duration::ZERO));
         let asked = Duration::from_secs(20);
         assert_eq!(back_off.pause(Retry::After(asked)), Some(asked));
+    }
+
+    #[test]
+    fn who_asks_for_no_pause_is_not_asked_ever_again_at_once() {
+        let mut back_off = BackOff::new();
+        for _ in 0..3 {
+            let pause = back_off.pause(Retry::After(Duration::ZERO)).unwrap();
+            assert!(pause >= FIRST_PAUSE / 2, "{pause:?}");
+        }
+        assert!(back_off.pause(Retry::After(Duration::ZERO)).unwrap() >= LONGEST_PAUSE / 2);
     }
 }

@@ -187,7 +187,9 @@ fn endpoint(uri: String) -> Result<Endpoint, String> {
 
 /// Which codes are worth a retry: the OTLP specification, "OTLP/gRPC, failures".
 fn failure(status: &Status) -> Failure {
-    let delay = status.get_details_retry_info().and_then(|info| info.retry_delay);
+    // That it is there says that another try is worth it, with a delay or without.
+    let info = status.get_details_retry_info();
+    let delay = info.map(|info| info.retry_delay.unwrap_or_default());
     let retry = match (status.code(), delay) {
         (Code::ResourceExhausted, None) => Retry::No,
         (Code::ResourceExhausted | Code::Unavailable, Some(delay)) => Retry::After(delay),
@@ -293,5 +295,23 @@ impl Decoder for Raw {
         ExportResponse::decode(message.copy_to_bytes(length))
             .map(Some)
             .map_err(|error| Status::internal(format!("the answer is not OTLP: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    #[test]
+    fn retry_info_tells_whether_an_exhausted_collector_is_worth_another_try() {
+        let failed = |details| {
+            failure(&Status::with_error_details(Code::ResourceExhausted, "", details)).retry
+        };
+        assert_eq!(failed(ErrorDetails::new()), Retry::No);
+        assert_eq!(failed(ErrorDetails::with_retry_info(None)), Retry::After(Duration::ZERO));
+        let delay = Duration::from_secs(7);
+        assert_eq!(failed(ErrorDetails::with_retry_info(Some(delay))), Retry::After(delay));
     }
 }
