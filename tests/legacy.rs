@@ -589,6 +589,39 @@ exception.message=\"an error occurred when formatting an argument\"}
 }
 
 #[test]
+fn a_slow_operation_within_a_request_that_was_not_sampled_is_kept() {
+    for is_bridge in [false, true] {
+        let out = Out::default();
+        let (memory, layer) = unsampled();
+        let subscriber = tracing_subscriber::registry().with(layer);
+        let request = tracing::subscriber::with_default(subscriber, || {
+            let log = out.builder().with_unsampled_kept(true).build();
+            let request = tracing::info_span!("request");
+            log.in_scope(|| request.in_scope(|| work(is_bridge)));
+            request.context().span().span_context().clone()
+        });
+        assert!(!request.is_sampled());
+        let spans = memory.spans();
+        let slow = spans.iter().find(|span| span.name == "slow");
+        let slow = slow.unwrap_or_else(|| panic!("{is_bridge} {}", memory.tree()));
+        assert_eq!(slow.span_context.trace_id(), request.trace_id(), "{is_bridge}");
+        assert_eq!(spans.len(), 2, "{is_bridge} {}", memory.tree());
+    }
+
+    fn work(is_bridge: bool) {
+        if is_bridge {
+            let slow = component_base::start("slow", fields![]);
+            slow.in_scope(|| component_base::start("nested", fields![]).end(NO_TIME));
+            slow.end(NO_TIME);
+        } else {
+            let slow = Trace::new("slow", fields![]);
+            slow.nest("nested", fields![]).log();
+            slow.log_if_long(NO_TIME);
+        }
+    }
+}
+
+#[test]
 fn what_is_kept_needs_nobody_to_want_its_text() {
     for (verbosity, is_event) in [(0, false), (2, true)] {
         let out = Out::default();
