@@ -357,7 +357,7 @@ where
     });
     let name = LazyCell::new(|| match template.as_deref() {
         None => Cow::Borrowed(method.in_span_name()),
-        target => Cow::Owned(SpanName { method: method.in_span_name(), target }.to_string()),
+        target => Cow::Owned(SpanName { method: method.in_span_name(), target }.text()),
     });
 
     // What is recorded late comes first: `record_all!` looks fields up in order.

@@ -13,7 +13,6 @@ pub(crate) struct SpanName<'a> {
 
 impl SpanName<'_> {
     /// As text, for a field of text: that costs layers less than one that they have to format.
-    #[cfg(feature = "actix-web")]
     pub(crate) fn text(&self) -> String {
         match self.target {
             Some(target) => [self.method, " ", target].concat(),
@@ -47,7 +46,6 @@ mod tests {
         ] {
             let name = SpanName { method, target };
             assert_eq!(name.to_string(), expected);
-            #[cfg(feature = "actix-web")]
             assert_eq!(name.text(), expected);
         }
     }

@@ -128,7 +128,7 @@ fn new_span(settings: &Settings, request: &ServiceRequest, parent: Option<Id>) -
         let extras = extras?;
         let name = extras.name(request.request(), route.as_deref());
         let usual = || SpanName { method: method.in_span_name(), target: route.as_deref() };
-        name.or_else(|| route.is_some().then(|| usual().to_string()))
+        name.or_else(|| route.is_some().then(|| usual().text()))
     });
 
     let peer_address = LazyCell::new(|| peer.map(|peer| address_text(peer.ip())));
