@@ -5,9 +5,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::Delivered;
 use super::sending_tests::support::otlp_receiver::{Behaviour, OtlpReceiver};
 use super::sending_tests::{BOTH, exporter, receiver, send, spans};
+use super::{Cause, Delivered, Failure, Retry};
+use crate::config::Protocol;
 use crate::export::worker::OwnRuntime;
 
 #[test]
@@ -79,6 +80,91 @@ fn a_connection_gone_silent_is_given_up_with_the_request() {
         assert_eq!(send(&runtime, &exporter, 2), Ok(Delivered::default()), "{protocol:?}");
         assert_eq!(receiver.spans().len(), 3);
     }
+}
+
+#[test]
+fn a_status_of_success_is_not_enough() {
+    const PROTOBUF: &str = "application/x-protobuf";
+    let page = "<!doctype html><title>Welcome</title>";
+    for (kind, body, named, cause) in [
+        ("text/html", page, "text/html", Cause::Access),
+        ("text/plain", "ok", "text/plain", Cause::Access),
+        (PROTOBUF, page, "not OTLP", Cause::Other),
+        ("", page, "not OTLP", Cause::Other),
+        ("application/json", "[1", "not OTLP", Cause::Other),
+    ] {
+        let failure = answered_with(kind, body, body.len()).unwrap_err();
+        assert!(failure.problem.contains(named), "{kind} {body}: {failure}");
+        assert_eq!((failure.cause, failure.retry), (cause, Retry::No), "{kind} {body}");
+    }
+    let failure = answered_with(PROTOBUF, "", 100).unwrap_err();
+    assert!(failure.problem.contains("broke off"), "{failure}");
+    assert_eq!(failure.retry, Retry::Soon, "nobody knows what became of the spans");
+    let long = "x".repeat(100 * 1024);
+    let failure = answered_with(PROTOBUF, &long, long.len()).unwrap_err();
+    assert!(failure.problem.contains("longer than"), "{failure}");
+    assert_eq!(failure.retry, Retry::No);
+}
+
+#[test]
+fn answers_that_vendors_give_are_understood() {
+    for (kind, body) in [
+        ("application/x-protobuf", ""),
+        ("", ""),
+        ("text/plain; charset=utf-8", ""),
+        ("application/json", "{}"),
+        ("application/json; charset=utf-8", r#"{"partialSuccess":{}}"#),
+        ("application/json", r#"{"partialSuccess":null}"#),
+    ] {
+        assert_eq!(
+            answered_with(kind, body, body.len()),
+            Ok(Delivered::default()),
+            "{kind} {body}"
+        );
+    }
+    for rejected in ["2", "\"2\""] {
+        let body =
+            format!(r#"{{"partialSuccess":{{"rejectedSpans":{rejected},"errorMessage":"old"}}}}"#);
+        let expected = Delivered { rejected: 2, message: "old".to_owned() };
+        assert_eq!(answered_with("application/json", &body, body.len()), Ok(expected));
+    }
+}
+
+/// What sending a span ends in where the answer is 200 with such a body, of which so much is
+/// promised. There is one try.
+fn answered_with(kind: &str, body: &str, promised: usize) -> Result<Delivered, Failure> {
+    let kind = match kind {
+        "" => String::new(),
+        kind => format!("content-type: {kind}\r\n"),
+    };
+    let answer = format!("HTTP/1.1 200 OK\r\n{kind}content-length: {promised}\r\n\r\n{body}");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let answering = std::thread::spawn(move || {
+        let (mut connection, _) = listener.accept().unwrap();
+        let mut request = Vec::new();
+        while !is_whole(&request) {
+            let mut part = [0; 4096];
+            let read = connection.read(&mut part).unwrap();
+            assert!(read > 0, "the request broke off");
+            request.extend_from_slice(&part[..read]);
+        }
+        // Who has read enough of it hangs up.
+        let _ = connection.write_all(answer.as_bytes());
+    });
+    let runtime = OwnRuntime::new().unwrap();
+    let exporter = exporter(&runtime, Protocol::HttpProtobuf, &endpoint, &[]).unwrap();
+    let sent = runtime.block_on(exporter.send(&mut spans(1), || true));
+    answering.join().unwrap();
+    sent
+}
+
+fn is_whole(request: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(request);
+    let Some((head, _)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let length: usize = length.expect("there is a length").parse().unwrap();
+    request.len() >= head.len() + 4 + length
 }
 
 /// Forwards connections, until it forgets those that there are.

@@ -1,5 +1,6 @@
 //! OTLP over HTTP with protobuf bodies, through hyper.
 
+use std::error::Error;
 use std::io::Read as _;
 use std::time::{Duration, SystemTime};
 
@@ -11,13 +12,13 @@ use http::header::{
     USER_AGENT as USER_AGENT_HEADER,
 };
 use http::{Method, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use prost::Message as _;
 
 use super::connector::{Connector, LastWords};
-use super::delivery::{Cause, Delivered, Failure, KeptConnection, Retry};
+use super::delivery::{Cause, Delivered, Failure, KeptConnection, Retry, chain};
 use super::request::Request;
 use super::response::{ExportResponse, RpcStatus};
 use super::{USER_AGENT, not_allowed, tls};
@@ -93,24 +94,51 @@ impl Http {
         self.connection.answered();
         let (head, body) = response.into_parts();
         let body = Limited::new(body, MAX_RESPONSE).collect().await;
-        // An answer that breaks off, or is too long to be one, still has its status.
         let body = body.map(|body| body.to_bytes());
-        if !head.status.is_success() {
-            return Err(failure(head.status, &head.headers, &body.unwrap_or_default()));
+        if head.status.is_success() {
+            return delivered(head.headers.get(CONTENT_TYPE), body);
         }
-        let Ok(body) = body else { return Ok(Delivered::default()) };
-        let is_protobuf = head
-            .headers
-            .get(CONTENT_TYPE)
-            .is_none_or(|value| value.as_bytes().starts_with(b"application/x-protobuf"));
-        if !is_protobuf {
-            return Ok(Delivered::default());
+        // An answer that breaks off, or is too long to be one, still has its status.
+        Err(failure(head.status, &head.headers, &body.unwrap_or_default()))
+    }
+}
+
+/// Whether an answer with a status of success is a collector's: a proxy in front of one says 200 to
+/// a page of its own, too.
+fn delivered(
+    kind: Option<&HeaderValue>,
+    body: Result<Bytes, Box<dyn Error + Send + Sync>>,
+) -> Result<Delivered, Failure> {
+    let failed = |problem, retry, cause| Err(Failure { problem, retry, cause });
+    let body = match body {
+        // In every form that there is: nothing to say.
+        Ok(body) if body.is_empty() => return Ok(Delivered::default()),
+        Ok(body) => body,
+        Err(error) if error.is::<LengthLimitError>() => {
+            let problem = format!("the answer is longer than {MAX_RESPONSE} bytes, so not OTLP");
+            return failed(problem, Retry::No, Cause::Other);
         }
-        ExportResponse::decode(body).map(Into::into).map_err(|error| Failure {
-            problem: format!("the answer is not OTLP: {error}"),
-            retry: Retry::No,
-            cause: Cause::Other,
-        })
+        Err(error) => {
+            let problem = format!("the answer broke off: {}", chain(&*error));
+            return failed(problem, Retry::Soon, Cause::Other);
+        }
+    };
+    let is = |name: &str| kind.is_none_or(|kind| kind.as_bytes().starts_with(name.as_bytes()));
+    let response = if is("application/x-protobuf") {
+        ExportResponse::decode(body).map_err(|error| error.to_string())
+    } else if is("application/json") {
+        ExportResponse::from_json(&body).map_err(|error| error.to_string())
+    } else {
+        let kind = kind.map_or(&b""[..], HeaderValue::as_bytes).escape_ascii();
+        let problem = format!(
+            "the answer is {kind} and not OTLP, though of HTTP status 200: \
+             is a collector at this address, and does it take OTLP over HTTP there?"
+        );
+        return failed(problem, Retry::No, Cause::Access);
+    };
+    match response {
+        Ok(response) => Ok(response.into()),
+        Err(error) => failed(format!("the answer is not OTLP: {error}"), Retry::No, Cause::Other),
     }
 }
 
