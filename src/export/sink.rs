@@ -197,7 +197,10 @@ impl Sink {
                 let sending = async || exporter.send(batch, is_urgent).await.into();
                 // What the transport has to say of each frame costs more than the frame.
                 let _muted = tracing::dispatcher::set_default(&Dispatch::none());
-                let outcome = run(runtime, timeout, sending).within(spans);
+                let outcome = match runtime.block_on(exporter.ready(|| urgency(0))) {
+                    Ok(()) => run(runtime, timeout, sending).within(spans),
+                    Err(failure) => Outcome::Failed(failure.to_string()),
+                };
                 Some(Exported { spans, outcome })
             }
         }

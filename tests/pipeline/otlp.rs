@@ -3,12 +3,12 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use spanbridge::{TracingConfig, TracingGuard};
+use spanbridge::{FlushError, TracingConfig, TracingGuard};
 use tracing::{Dispatch, info_span};
 use tracing_subscriber::prelude::*;
 
 use crate::harness::{LONG, Pipeline, assert_adds_up, within};
-use crate::support::otlp_receiver::{Behaviour, OtlpReceiver};
+use crate::support::otlp_receiver::{Behaviour, OtlpReceiver, Refusal};
 
 fn pipeline(url: &str) -> Pipeline {
     let config = TracingConfig::default()
@@ -69,4 +69,28 @@ fn shutdown_makes_no_second_try_at_a_collector_that_is_not_there() {
     assert!(stopped.is_ok() || stats.dropped().total() == 10, "{stopped:?} {stats}");
     assert_eq!(stats.dropped().export_failed(), 10, "{stats}");
     assert_adds_up(stats, 10, 0);
+}
+
+#[test]
+fn a_collector_that_asks_for_a_pause_gets_nothing_until_it_is_over() {
+    // 1. The pause is longer than a batch may take, so the first one is lost.
+    let receiver = OtlpReceiver::grpc();
+    let pause = Duration::from_secs(60);
+    receiver.set_behaviour(Behaviour::Refuse(Refusal::throttled().with_retry_after(pause)));
+    let pipeline = pipeline(receiver.endpoint());
+    pipeline.close_spans(10);
+    assert_eq!(pipeline.guard.force_flush(LONG), Err(FlushError::ExportFailed));
+    // 2. The next ones wait: they are not sent, and not given up.
+    receiver.set_behaviour(Behaviour::Accept);
+    pipeline.close_spans(10);
+    let brief = Duration::from_millis(500);
+    assert_eq!(pipeline.guard.force_flush(brief), Err(FlushError::TimedOut(brief)));
+    assert_eq!((receiver.counts().requests, pipeline.stats().live()), (1, 10));
+    // 3. Shutdown does not wait for what will not come.
+    let timeout = Duration::from_secs(8);
+    within(timeout / 2, || pipeline.guard.shutdown(timeout)).unwrap();
+    assert_eq!(receiver.counts().requests, 1);
+    let stats = pipeline.stats();
+    assert_eq!(stats.dropped().export_failed(), 20, "{stats}");
+    assert_adds_up(stats, 20, 0);
 }

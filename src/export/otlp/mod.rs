@@ -25,6 +25,7 @@ mod sending_tests;
 mod span_data;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod tls;
 #[cfg(all(test, feature = "otlp-grpc", feature = "otlp-http"))]
 mod tls_tests;
@@ -46,9 +47,11 @@ pub(crate) use self::encoded_spans::EncodedSpans;
 #[cfg(feature = "cli")]
 pub(crate) use self::parts::Parts;
 use self::request::{Envelope, Request};
+use self::throttle::Throttle;
 use crate::config::Protocol;
 use crate::config::settings::Settings;
 use crate::export::exporter::{DynExporter, Exporting, Urgency};
+use crate::export::sink::Outcome;
 
 const USER_AGENT: &str = concat!("OTel-OTLP-Exporter-Rust spanbridge/", env!("CARGO_PKG_VERSION"));
 
@@ -64,6 +67,7 @@ pub(crate) struct OtlpExporter {
     transport: Transport,
     envelope: Envelope,
     timeout: Duration,
+    throttle: Throttle,
 }
 
 #[derive(Debug)]
@@ -112,7 +116,12 @@ impl OtlpExporter {
                 ));
             }
         };
-        Ok(Self { transport, envelope: Envelope::default(), timeout })
+        Ok(Self {
+            transport,
+            envelope: Envelope::default(),
+            timeout,
+            throttle: Throttle::default(),
+        })
     }
 
     pub(crate) fn set_resource(&mut self, resource: &Resource) {
@@ -121,6 +130,20 @@ impl OtlpExporter {
 
     pub(crate) fn set_scope(&mut self, scope: &InstrumentationScope) {
         self.envelope.set_scope(scope);
+    }
+
+    /// Waits where the collector has asked to be left alone. Spans are better kept meanwhile than
+    /// taken out for a request that must not be made yet.
+    ///
+    /// # Errors
+    ///
+    /// Fails as soon as that takes longer than `limit` allows.
+    pub(crate) async fn ready(&self, limit: impl Fn() -> Option<Duration>) -> Result<(), Failure> {
+        self.throttle.is_over(limit).await.map_err(|left| Failure {
+            problem: "the collector has asked for a pause that is not over".to_owned(),
+            retry: Retry::After(left),
+            cause: Cause::Other,
+        })
     }
 
     /// Sends the spans, again and again where that makes sense, until the timeout is over or
@@ -167,6 +190,9 @@ impl OtlpExporter {
                     return Err(Failure { problem, retry, cause });
                 }
             };
+            if let Retry::After(pause) = failure.retry {
+                self.throttle.asked_for(pause);
+            }
             let Some(pause) = back_off.pause(failure.retry) else { return Err(failure) };
             let has_time = pause < deadline.saturating_duration_since(Instant::now());
             if failure.retry != Retry::Now && (is_urgent() || !has_time) {
@@ -244,7 +270,14 @@ async fn pause_unless(pause: Duration, is_urgent: impl Fn() -> bool) {
 /// For where spans go to other destinations as well, and so are built for these anyway.
 impl DynExporter for OtlpExporter {
     fn export<'a>(&'a self, batch: Vec<SpanData>, urgency: Urgency<'a>) -> Exporting<'a> {
-        Box::pin(async move { self.send_data(&batch, || urgency().is_some()).await.into() })
+        Box::pin(async move {
+            // Others wait for this one, so it does not wait for longer than a request may take.
+            let limit = || Some(urgency().map_or(self.timeout, |left| left.min(self.timeout)));
+            match self.ready(limit).await {
+                Ok(()) => self.send_data(&batch, || urgency().is_some()).await.into(),
+                Err(failure) => Outcome::Failed(failure.to_string()),
+            }
+        })
     }
 
     fn force_flush(&self) -> OTelSdkResult {

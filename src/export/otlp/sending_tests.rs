@@ -13,6 +13,8 @@ use super::{Delivered, EncodedSpans, OtlpExporter};
 use crate::config::Protocol;
 use crate::config::env::EnvSettings;
 use crate::config::settings::Settings;
+use crate::export::exporter::DynExporter;
+use crate::export::sink::Outcome;
 use crate::export::worker::OwnRuntime;
 
 #[path = "../../../tests/support/certificates.rs"]
@@ -191,6 +193,35 @@ fn the_delay_that_a_collector_asks_for_is_kept() {
         assert_eq!(sent, Ok(Delivered::default()), "{protocol:?}");
         // The refusal was sent a little before this thread saw it.
         assert!(waited + Duration::from_millis(500) >= delay, "{protocol:?} {waited:?}");
+    }
+}
+
+#[test]
+fn the_delay_that_a_collector_asks_for_is_kept_by_the_next_batch_too() {
+    for protocol in BOTH {
+        let runtime = OwnRuntime::new().unwrap();
+        let receiver = receiver(protocol);
+        let delay = Duration::from_secs(2);
+        receiver.set_behaviour(Behaviour::Refuse(Refusal::unavailable().with_retry_after(delay)));
+        let timeout = [("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "1000")];
+        let exporter = exporter(&runtime, protocol, receiver.endpoint(), &timeout).unwrap();
+        // 1. No time for another try, and little to wait for one.
+        let started = Instant::now();
+        let export = |urgency: &dyn Fn() -> Option<Duration>| {
+            runtime.block_on(DynExporter::export(&exporter, vec![span(1)], urgency))
+        };
+        assert!(matches!(export(&|| None), Outcome::Failed(_)), "{protocol:?}");
+        // 2. One of several exporters does not keep the others waiting.
+        let outcome = export(&|| None);
+        let told = matches!(&outcome, Outcome::Failed(why) if why.contains("pause"));
+        assert!(told, "{protocol:?} {outcome:?}");
+        assert_eq!(receiver.counts().requests, 1, "{protocol:?}");
+        // 3. The one exporter of a pipeline waits.
+        receiver.set_behaviour(Behaviour::Accept);
+        runtime.block_on(exporter.ready(|| None)).unwrap();
+        assert!(started.elapsed() >= delay, "{protocol:?} {:?}", started.elapsed());
+        assert!(matches!(export(&|| None), Outcome::Delivered), "{protocol:?}");
+        assert_eq!(receiver.spans().len(), 1);
     }
 }
 
