@@ -126,7 +126,7 @@ impl Engine {
         // Looked at under the lock: the last collection takes it after recording has stopped, so
         // nothing is left behind in a chunk that nobody will take.
         if !self.is_open() {
-            self.counts.add_dropped(DropReason::AfterShutdown, 1);
+            shared.counters.after_shutdown.increment();
             return;
         }
         push(&mut outbound.chunk, id, metadata, body, end);

@@ -97,6 +97,7 @@ struct Totals {
     closed: u64,
     not_sampled: u64,
     no_slot: u64,
+    after_shutdown: u64,
 }
 
 /// What a builder settles.
@@ -272,6 +273,7 @@ impl Engine {
             threads.ended.restarted += counters.restarted.load();
             threads.ended.started += counters.started.load();
             threads.ended.no_slot += counters.no_slot.load();
+            threads.ended.after_shutdown += counters.after_shutdown.load();
         }
     }
 
@@ -369,6 +371,8 @@ impl Engine {
         let sum = |pick: fn(&ThreadShared) -> u64| -> u64 {
             threads.running.iter().map(|thread| pick(thread)).sum()
         };
+        stats.dropped.after_shutdown +=
+            threads.ended.after_shutdown + sum(|thread| thread.counters.after_shutdown.load());
         let no_slot = threads.ended.no_slot + sum(|thread| thread.counters.no_slot.load());
         stats.closed = threads.ended.closed + sum(|thread| thread.counters.closed.load());
         stats.not_sampled =

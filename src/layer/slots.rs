@@ -4,7 +4,7 @@ use std::ptr::NonNull;
 use std::sync::OnceLock;
 
 use crate::layer::record::Slot;
-use crate::layer::sync::Mutex;
+use crate::layer::sync::{AtomicBool, Mutex, Ordering};
 
 /// Where a slot of a pool is: what its users keep in place of a reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +31,8 @@ impl At {
 pub(super) struct Slots {
     segments: Box<[OnceLock<Box<[Slot]>>]>,
     pool: Mutex<Pool>,
+    /// A hint for who finds no slot, so that threads do not queue up for none. Written under the lock.
+    is_used_up: AtomicBool,
     max: u32,
     /// Slots that a thread takes from the pool, or gives back, in one go.
     batch: usize,
@@ -53,6 +55,7 @@ impl Slots {
         Self {
             segments: std::iter::repeat_with(OnceLock::new).take(segments).collect(),
             pool: Mutex::default(),
+            is_used_up: AtomicBool::new(max == 0),
             max,
             // A small limit must not be eaten up by what idle threads keep.
             batch: (max_live / 1024).clamp(1, MAX_SLOT_BATCH),
@@ -76,6 +79,9 @@ impl Slots {
 
     /// Moves free slots to `free`; none where all are in use.
     pub(super) fn refill(&self, free: &mut Vec<At>) {
+        if self.is_used_up.load(Ordering::Relaxed) {
+            return;
+        }
         let mut pool = self.pool.lock();
         let from = pool.free.len().saturating_sub(self.batch);
         free.extend(pool.free.drain(from..));
@@ -84,10 +90,15 @@ impl Slots {
             free.extend((pool.next..end).rev().map(|number| self.make(number as usize)));
             pool.next = end;
         }
+        self.is_used_up.store(pool.free.is_empty() && pool.next == self.max, Ordering::Relaxed);
     }
 
     pub(super) fn give_back(&self, slots: impl Iterator<Item = At>) {
-        self.pool.lock().free.extend(slots);
+        let mut pool = self.pool.lock();
+        pool.free.extend(slots);
+        if !pool.free.is_empty() {
+            self.is_used_up.store(false, Ordering::Relaxed);
+        }
     }
 
     fn make(&self, number: usize) -> At {
@@ -96,5 +107,31 @@ impl Slots {
             std::iter::repeat_with(Slot::default).take(left.min(SEGMENT)).collect()
         });
         At(NonNull::from(&segment[number % SEGMENT]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_finds_the_pool_used_up_does_not_take_its_lock() {
+        let slots = Slots::new(2);
+        let [mut free, mut more] = [Vec::new(), Vec::new()];
+        slots.refill(&mut free);
+        slots.refill(&mut more);
+        assert_eq!((free.len(), more.len()), (1, 1));
+        // 1. All are in use: nobody waits for the lock, which is held here.
+        let lock = slots.pool.lock();
+        let mut none = Vec::new();
+        slots.refill(&mut none);
+        assert_eq!(none.len(), 0);
+        drop(lock);
+        // 2. One comes back, and is had again.
+        slots.give_back(free.pop().into_iter());
+        slots.refill(&mut none);
+        assert_eq!(none.len(), 1);
+        slots.give_back(std::iter::empty());
+        assert!(slots.is_used_up.load(Ordering::Relaxed));
     }
 }

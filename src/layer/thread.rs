@@ -165,6 +165,7 @@ pub(crate) struct ThreadCounters {
     pub(super) closed: Counter,
     pub(super) not_sampled: Counter,
     pub(super) no_slot: Counter,
+    pub(super) after_shutdown: Counter,
 }
 
 impl ThreadCounters {
