@@ -7,6 +7,11 @@ use crate::shared::callgrind::Count;
 /// Growth by more than this fails.
 const TOLERATED: f64 = 0.05;
 
+/// What a work costs that none of our code takes part in: what another compiler makes of it shows
+/// what it makes of the rest. Of two compilers that are two versions apart, one made 0.6 % more or
+/// less of each figure than the other.
+const FLOOR: &str = "registry alone";
+
 /// An allocation that comes with every second iteration is one too many; one with each hundredth is
 /// a table that grew.
 const TOLERATED_ALLOCATIONS: f64 = 0.5;
@@ -70,6 +75,12 @@ impl Figures {
     }
 }
 
+impl Figures {
+    fn find(&self, work: &str, stack: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| row.work == work && row.stack == stack)
+    }
+}
+
 fn row(line: &str) -> Option<Row> {
     let mut cells = line.split('\t');
     let row = Row {
@@ -95,28 +106,54 @@ pub(crate) enum Change {
     Gone,
 }
 
-/// Each row of either side, with the committed figure where there is one.
-pub(crate) fn compare<'a>(
-    committed: &'a [Row],
-    counted: &'a [Row],
-) -> Vec<(&'a Row, Option<&'a Row>, Change)> {
-    let find = |rows: &'a [Row], row: &Row| {
-        rows.iter().find(|other| other.work == row.work && other.stack == row.stack)
-    };
-    let now = counted.iter().map(|row| match find(committed, row) {
-        None => (row, None, Change::New),
-        Some(before) => (row, Some(before), change(before, row)),
+impl Change {
+    /// Whether a check fails by it.
+    pub(crate) fn is_failure(&self) -> bool {
+        matches!(self, Self::Grown | Self::New | Self::Gone)
+    }
+}
+
+/// A row of either side, and what is expected of it.
+#[derive(Debug)]
+pub(crate) struct Compared<'a> {
+    pub(crate) row: &'a Row,
+    /// What was committed, as far as it was; for figures of another compiler as many instructions
+    /// more or fewer as the floor of that work has.
+    pub(crate) expected: Option<f64>,
+    pub(crate) change: Change,
+}
+
+/// Each row of either side.
+pub(crate) fn compare<'a>(committed: &'a Figures, counted: &'a Figures) -> Vec<Compared<'a>> {
+    let is_same_compiler = committed.rustc == counted.rustc;
+    let now = counted.rows.iter().map(|row| match committed.find(&row.work, &row.stack) {
+        None => Compared { row, expected: None, change: Change::New },
+        Some(before) => {
+            let drift = if is_same_compiler { 1.0 } else { drift(committed, counted, &row.work) };
+            let expected = before.instructions * drift;
+            let change = change(expected, before.allocations, row);
+            Compared { row, expected: Some(expected), change }
+        }
     });
     let gone = committed
+        .rows
         .iter()
-        .filter(|row| find(counted, row).is_none())
-        .map(|row| (row, Some(row), Change::Gone));
+        .filter(|row| counted.find(&row.work, &row.stack).is_none())
+        .map(|row| Compared { row, expected: Some(row.instructions), change: Change::Gone });
     now.chain(gone).collect()
 }
 
-fn change(before: &Row, now: &Row) -> Change {
-    let ratio = now.instructions / before.instructions;
-    if ratio > 1.0 + TOLERATED || now.allocations > before.allocations + TOLERATED_ALLOCATIONS {
+/// By what factor another compiler has changed what none of our code takes part in.
+fn drift(committed: &Figures, counted: &Figures, work: &str) -> f64 {
+    match (committed.find(work, FLOOR), counted.find(work, FLOOR)) {
+        (Some(before), Some(now)) => now.instructions / before.instructions,
+        _ => 1.0,
+    }
+}
+
+fn change(expected: f64, allocations: f64, now: &Row) -> Change {
+    let ratio = now.instructions / expected;
+    if ratio > 1.0 + TOLERATED || now.allocations > allocations + TOLERATED_ALLOCATIONS {
         Change::Grown
     } else if ratio < 1.0 - TOLERATED {
         Change::Less
@@ -146,9 +183,22 @@ mod tests {
         assert!(Figures::parse("span\tspanbridge\t1\t0\n").unwrap_err().contains("rustc"));
     }
 
+    fn figures(rustc: &str, rows: &[(&str, f64, f64)]) -> Figures {
+        let row = |&(stack, instructions, allocations): &(&str, f64, f64)| Row {
+            stack: stack.into(),
+            ..row(instructions, allocations)
+        };
+        Figures { rustc: rustc.into(), rows: rows.iter().map(row).collect() }
+    }
+
+    /// What becomes of the first row.
+    fn changed(committed: &Figures, counted: &Figures) -> Change {
+        compare(committed, counted).remove(0).change
+    }
+
     #[test]
     fn growth_by_more_than_a_twentieth_is_growth() {
-        let before = row(1_000.0, 0.0);
+        let before = figures("rustc 1", &[("spanbridge", 1_000.0, 0.0)]);
         for (instructions, allocations, expected) in [
             (1_000.0, 0.0, Change::Same),
             (1_050.0, 0.4, Change::Same),
@@ -156,14 +206,38 @@ mod tests {
             (1_000.0, 1.0, Change::Grown),
             (949.0, 0.0, Change::Less),
         ] {
-            assert_eq!(change(&before, &row(instructions, allocations)), expected);
+            let now = figures("rustc 1", &[("spanbridge", instructions, allocations)]);
+            assert_eq!(changed(&before, &now), expected, "{instructions} {allocations}");
         }
     }
 
     #[test]
-    fn a_row_that_only_one_side_has_is_said() {
-        let rows = [row(1.0, 0.0)];
-        assert_eq!(compare(&[], &rows)[0].2, Change::New);
-        assert_eq!(compare(&rows, &[])[0].2, Change::Gone);
+    fn figures_of_another_compiler_are_held_against_what_it_makes_of_the_floor() {
+        let before = figures("rustc 1", &[("spanbridge", 1_000.0, 0.0), (FLOOR, 500.0, 0.0)]);
+        for (instructions, floor, expected) in [
+            (1_500.0, 750.0, Change::Same),
+            (1_580.0, 750.0, Change::Grown),
+            (1_060.0, 500.0, Change::Grown),
+            (1_000.0, 550.0, Change::Less),
+        ] {
+            let rows = [("spanbridge", instructions, 0.0), (FLOOR, floor, 0.0)];
+            assert_eq!(changed(&before, &figures("rustc 2", &rows)), expected, "{instructions}");
+        }
+        // There is not a floor of everything.
+        let before = figures("rustc 1", &[("text", 1_000.0, 0.0)]);
+        let now = |count| figures("rustc 2", &[("text", count, 0.0)]);
+        assert_eq!(changed(&before, &now(1_040.0)), Change::Same);
+        assert_eq!(changed(&before, &now(1_060.0)), Change::Grown);
+        let allocates = figures("rustc 2", &[("text", 1_000.0, 1.0)]);
+        assert_eq!(changed(&before, &allocates), Change::Grown);
+    }
+
+    #[test]
+    fn a_row_that_only_one_side_has_fails() {
+        let (none, one) =
+            (figures("rustc 1", &[]), figures("rustc 1", &[("spanbridge", 1.0, 0.0)]));
+        assert_eq!(changed(&none, &one), Change::New);
+        assert_eq!(changed(&one, &none), Change::Gone);
+        assert!(Change::New.is_failure() && Change::Gone.is_failure());
     }
 }
