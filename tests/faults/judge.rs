@@ -15,6 +15,16 @@ const WAITED: Duration = Duration::from_millis(500);
 /// take: the noise of a busy machine.
 const NOISE: Duration = Duration::from_millis(2);
 const NOISY_PART: u32 = 4;
+/// Of a hundred requests, so many may take longer than as many with a sound collector by so much:
+/// noise again, but more, as each server is a thread of its own and one may have the busier
+/// processor for a whole run. Of 900 runs, most of them next to a build on both processors, one
+/// was behind the other by up to 8, 9 and 19 ms. Where each twentieth request waits for 20 ms, the
+/// second is at 12 ms and more.
+const TAIL: [(usize, Duration); 3] = [
+    (10, Duration::from_millis(10)),
+    (4, Duration::from_millis(10)),
+    (1, Duration::from_millis(25)),
+];
 
 /// What the queue, its spare chunks and a batch on its way may take, doubled.
 const MAY_GROW: u64 = 20 * 1024 * 1024;
@@ -60,20 +70,37 @@ pub(crate) fn judge(row: &Row, ran: &Ran) -> Vec<String> {
 }
 
 /// As fast as with a sound collector.
-pub(crate) fn latency(report: &Report) -> Option<String> {
+pub(crate) fn latency(report: &Report) -> Vec<String> {
+    let mut problems = Vec::new();
     // Each with the one before or after it, so that it does not matter when the machine is busy.
     let longer = report.faulty.iter().zip(&report.sound).map(|(one, other)| signed(*one, *other));
     let longer = median(longer.collect());
     let sound = median(report.sound.clone());
     let allowed = (NOISE + sound / NOISY_PART).as_nanos() as i64;
-    let longest = report.faulty.iter().max().copied().unwrap_or_default();
     if longer > allowed {
-        return Some(format!(
+        problems.push(format!(
             "half of the requests took {longer} ns longer than those with a sound collector, which \
              took {sound:?}"
         ));
     }
-    (longest >= WAITED).then(|| format!("a request took {longest:?}"))
+    problems.extend(TAIL.into_iter().filter_map(|(percent, noise)| {
+        let [faulty, sound] = [&report.faulty, &report.sound].map(|times| slow(times, percent));
+        (faulty > sound + noise).then(|| {
+            format!("{percent} % took {faulty:?} or more, with a sound collector {sound:?}")
+        })
+    }));
+    let longest = report.faulty.iter().max().copied().unwrap_or_default();
+    if longest >= WAITED {
+        problems.push(format!("a request took {longest:?}"));
+    }
+    problems
+}
+
+/// What the slowest `percent` take at least.
+fn slow(times: &[Duration], percent: usize) -> Duration {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    times[times.len() * (100 - percent) / 100]
 }
 
 /// Nanoseconds from `other` to `one`.

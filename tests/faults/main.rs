@@ -54,18 +54,17 @@ fn whatever_goes_wrong_requests_are_served_and_spans_are_accounted_for() {
 
 #[test]
 fn an_export_of_a_second_on_the_request_path_would_be_seen() {
-    let row = table::exports_on_the_request_path();
-    let ran = run(&row, &Sound::start()).unwrap();
-    let problem = judge::latency(&ran.report).expect("the requests took too long");
-    assert!(problem.contains("took"), "{problem}");
+    assert_is_slow(&table::exports_on_the_request_path(), "a request took");
 }
 
 #[test]
 fn a_wait_of_milliseconds_on_the_request_path_would_be_seen() {
-    let row = table::waits_on_the_request_path();
-    let ran = run(&row, &Sound::start()).unwrap();
-    let problem = judge::latency(&ran.report).expect("the requests took too long");
-    assert!(problem.starts_with("half"), "{problem}");
+    assert_is_slow(&table::waits_on_the_request_path(), "half");
+}
+
+#[test]
+fn a_wait_of_one_request_in_twenty_would_be_seen() {
+    assert_is_slow(&table::sometimes_waits_on_the_request_path(), "4 %");
 }
 
 #[test]
@@ -78,6 +77,13 @@ fn a_queue_without_a_bound_would_be_seen() {
     if cfg!(target_os = "linux") {
         judge::memory(&ran.report).expect("the process took too much memory");
     }
+}
+
+/// By a problem that begins like this; the machine may add others.
+fn assert_is_slow(row: &Row, problem: &str) {
+    let ran = run(row, &Sound::start()).unwrap();
+    let problems = judge::latency(&ran.report);
+    assert!(problems.iter().any(|found| found.starts_with(problem)), "{problems:?}");
 }
 
 /// The collectors to compare with.
@@ -99,7 +105,7 @@ impl Sound {
 /// then; who waits for an exporter does so each time.
 fn run_calmly(row: &Row, sound: &Sound) -> Result<Ran, String> {
     let ran = run(row, sound)?;
-    if judge::latency(&ran.report).is_none() { Ok(ran) } else { run(row, sound) }
+    if judge::latency(&ran.report).is_empty() { Ok(ran) } else { run(row, sound) }
 }
 
 /// Runs the row's service to its end.

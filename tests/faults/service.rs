@@ -30,7 +30,7 @@ pub(crate) const BATCH: usize = 64;
 pub(crate) const CHUNK: usize = 64;
 
 /// Requests to each of the two servers, in pairs.
-const PAIRS: usize = 200;
+const PAIRS: usize = 300;
 /// Requests that are not measured: threads and connections begin with them.
 const WARM_UP: usize = 20;
 

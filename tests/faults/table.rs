@@ -312,6 +312,15 @@ pub(crate) fn waits_on_the_request_path() -> Row {
     }
 }
 
+/// Nor this, where one request in twenty waits longer: fewer than any median would show.
+pub(crate) fn sometimes_waits_on_the_request_path() -> Row {
+    Row {
+        fault: "sometimes waits on the request path",
+        in_service: InService::SometimesWaitsOnTheRequestPath,
+        ..exports_on_the_request_path()
+    }
+}
+
 /// Not one of the faults either.
 pub(crate) fn waits_without_bound() -> Row {
     Row {

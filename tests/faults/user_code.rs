@@ -30,6 +30,7 @@ pub(crate) enum InService {
     PanickingIds,
     PanickingSampler,
     SlowExporter,
+    SometimesWaitsOnTheRequestPath,
     /// Nothing, with an exporter of the service's own.
     Sound,
     /// An exporter that never ends, behind a queue without a bound.
@@ -38,7 +39,7 @@ pub(crate) enum InService {
 }
 
 impl InService {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Nothing,
         Self::BlockedExporter,
         Self::EndlessExporter,
@@ -51,6 +52,7 @@ impl InService {
         Self::PanickingIds,
         Self::PanickingSampler,
         Self::SlowExporter,
+        Self::SometimesWaitsOnTheRequestPath,
         Self::Sound,
         Self::UnboundedQueue,
         Self::WaitsOnTheRequestPath,
@@ -75,7 +77,10 @@ pub(crate) fn install(
 ) -> (TracingGuard, Option<Taken>) {
     if matches!(
         fault,
-        InService::Nothing | InService::ExportsOnTheRequestPath | InService::WaitsOnTheRequestPath
+        InService::Nothing
+            | InService::ExportsOnTheRequestPath
+            | InService::SometimesWaitsOnTheRequestPath
+            | InService::WaitsOnTheRequestPath
     ) {
         return (spanbridge::init(Some(config())).unwrap(), None);
     }
@@ -113,11 +118,16 @@ fn set_global(builder: LayerBuilder) -> TracingGuard {
 /// What the handler does beside its work.
 pub(crate) fn on_request(fault: InService) {
     static REQUESTS: AtomicUsize = AtomicUsize::new(0);
-    // A request makes two spans; this one has a batch to export.
+    // A request makes two spans; this one has four batches to export.
     if fault == InService::ExportsOnTheRequestPath
-        && REQUESTS.fetch_add(1, Ordering::Relaxed).is_multiple_of(crate::service::BATCH / 2)
+        && REQUESTS.fetch_add(1, Ordering::Relaxed).is_multiple_of(4 * crate::service::BATCH / 2)
     {
         std::thread::sleep(Duration::from_secs(1));
+    }
+    if fault == InService::SometimesWaitsOnTheRequestPath
+        && REQUESTS.fetch_add(1, Ordering::Relaxed).is_multiple_of(20)
+    {
+        std::thread::sleep(Duration::from_millis(20));
     }
     if fault == InService::WaitsOnTheRequestPath {
         std::thread::sleep(Duration::from_millis(5));
