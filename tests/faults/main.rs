@@ -20,6 +20,7 @@ mod user_code;
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use peers::Peer;
 use report::{Ran, Report};
@@ -65,6 +66,18 @@ fn a_wait_of_milliseconds_on_the_request_path_would_be_seen() {
 #[test]
 fn a_wait_of_one_request_in_twenty_would_be_seen() {
     assert_is_slow(&table::sometimes_waits_on_the_request_path(), "4 %");
+}
+
+#[test]
+fn a_flush_and_a_shutdown_that_take_too_long_would_be_seen() {
+    let mut row = table::takes_a_second();
+    let ran = run(&row, &Sound::start()).unwrap();
+    // As if all were over at once.
+    row.held = Duration::ZERO;
+    assert_eq!(judge::late(&row, &ran.report).len(), 2, "{:?}", ran.report);
+    // As if both had been told to wait less.
+    (row.held, row.flush_timeout, row.shutdown) = (table::ENDLESS, table::SHORT, table::SHORT);
+    assert_eq!(judge::late(&row, &ran.report).len(), 2, "{:?}", ran.report);
 }
 
 #[test]

@@ -32,6 +32,7 @@ pub(crate) struct Report {
     /// [`BURST_BYTES`]: crate::service::BURST_BYTES
     pub(crate) grown: u64,
     pub(crate) flush: Result<(), String>,
+    pub(crate) flush_took: Duration,
     pub(crate) shutdown: Result<(), String>,
     pub(crate) shutdown_took: Duration,
     /// After shutdown, with one span open.

@@ -91,7 +91,9 @@ fn service() {
     let grown = resident_bytes().saturating_sub(before);
     turn.unlock().unwrap();
 
+    let start = Instant::now();
     let flush = guard.force_flush(millis(FLUSH_MILLIS)).map_err(|error| error.to_string());
+    let flush_took = start.elapsed();
     let open = info_span!("open");
     // A span has started when it has been decided on.
     let child = info_span!(parent: &open, "child");
@@ -111,6 +113,7 @@ fn service() {
         most_queued,
         grown,
         flush,
+        flush_took,
         shutdown,
         shutdown_took,
         shut_down,

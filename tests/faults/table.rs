@@ -17,6 +17,9 @@ pub(crate) struct Row {
     pub(crate) in_service: InService,
     /// How long one batch may take, repetitions included.
     pub(crate) timeout: Duration,
+    /// How long one batch may be held up, as documented: not at all where its first answer or failure
+    /// is the last, for the timeout where it is tried again.
+    pub(crate) held: Duration,
     pub(crate) flush_timeout: Duration,
     pub(crate) shutdown: Duration,
     pub(crate) exported: Exported,
@@ -63,9 +66,9 @@ const AMPLE: Duration = Duration::from_secs(20);
 /// For what is given up: a delay of a second still fits in.
 const BRIEF: Duration = Duration::from_millis(1_500);
 /// Longer than flush and shutdown wait: who tries again until it is over is late.
-const ENDLESS: Duration = Duration::from_secs(600);
+pub(crate) const ENDLESS: Duration = Duration::from_secs(600);
 /// Less than any export that hangs takes.
-const SHORT: Duration = Duration::from_millis(300);
+pub(crate) const SHORT: Duration = Duration::from_millis(300);
 
 /// What each fault has in common.
 const ROW: Row = Row {
@@ -74,6 +77,7 @@ const ROW: Row = Row {
     peer: Fault::Absent,
     in_service: InService::Nothing,
     timeout: BRIEF,
+    held: BRIEF,
     flush_timeout: Duration::from_secs(60),
     shutdown: AMPLE,
     exported: Exported::Nothing,
@@ -98,6 +102,7 @@ pub(crate) fn rows() -> Vec<Row> {
             exported: Exported::WhatWasTaken,
             lost: &["shutdown"],
             timeout: AMPLE,
+            held: delay,
             shutdown: SHORT,
             ends: Ends::WithoutTheLast,
             ..row
@@ -121,7 +126,12 @@ pub(crate) fn rows() -> Vec<Row> {
             "is exhausted",
             || refuses(Refusal::throttled()),
             ["ResourceExhausted: refused as told", "429 Too Many Requests: refused as told"],
-        ),
+        )
+        // Over gRPC that is worth another try only where a delay comes with it.
+        .map(|row| match row.protocol {
+            Protocol::Grpc => fails_at_once(row),
+            Protocol::Http => row,
+        }),
         both("is not there", || Fault::Absent, ["onnection refused"; 2]),
         both(
             "is not there any more",
@@ -138,13 +148,15 @@ pub(crate) fn rows() -> Vec<Row> {
             exported: Exported::WhatWasTaken,
             lost: &["rejected"],
             timeout: AMPLE,
+            held: Duration::ZERO,
             ..row
         }),
         both(
             "answers with what is no protobuf",
             || is(Behaviour::Garbage),
             ["Internal: ", "the answer is not OTLP"],
-        ),
+        )
+        .map(fails_at_once),
         both("speaks no HTTP", || Fault::NoHttp, ["spans were not exported: "; 2]),
         both("closes at once", || Fault::Closes, ["spans were not exported: "; 2]),
         both(
@@ -165,6 +177,7 @@ pub(crate) fn rows() -> Vec<Row> {
                 lost: &[],
                 ends: Ends::Well,
                 timeout: AMPLE,
+                held: Duration::ZERO,
                 ..row
             },
         }),
@@ -172,12 +185,14 @@ pub(crate) fn rows() -> Vec<Row> {
             "takes nothing of ours",
             || refuses(Refusal::invalid()),
             ["InvalidArgument: refused as told", "400 Bad Request: refused as told"],
-        ),
+        )
+        .map(fails_at_once),
         both(
             "does not know us",
             || refuses(Refusal::unauthenticated()),
             ["Unauthenticated: refused as told", "401 Unauthorized: refused as told"],
-        ),
+        )
+        .map(fails_at_once),
         both(
             "has a certificate of another CA",
             || Fault::Tls(Identity::OfAnotherCa),
@@ -214,6 +229,7 @@ pub(crate) fn rows() -> Vec<Row> {
             exported: Exported::WhatWasTaken,
             lost: &[],
             timeout: AMPLE,
+            held: Duration::ZERO,
             ends: Ends::Well,
             ..row
         }),
@@ -241,15 +257,18 @@ fn times_out(row: Row) -> Row {
 
 /// What time does not mend is not tried again.
 fn fails_at_once(row: Row) -> Row {
-    Row { timeout: ENDLESS, ..row }
+    Row { timeout: ENDLESS, held: Duration::ZERO, ..row }
 }
 
 /// Faults in the service's own code.
 fn in_service() -> [Row; 11] {
-    let exporter = |fault, in_service, says| Row { fault, in_service, says, ..ROW };
+    let second = Duration::from_secs(1);
+    let exporter =
+        |fault, in_service, says| Row { fault, in_service, held: Duration::ZERO, says, ..ROW };
     let sound = |fault, in_service| Row {
         fault,
         in_service,
+        held: Duration::ZERO,
         exported: Exported::WhatWasTaken,
         lost: &[],
         ends: Ends::Well,
@@ -257,18 +276,23 @@ fn in_service() -> [Row; 11] {
     };
     [
         Row {
+            held: ENDLESS,
             flush_timeout: SHORT,
             shutdown: SHORT,
             lost: &["shutdown"],
             ends: Ends::Stuck,
             ..exporter("an exporter that blocks its thread", InService::BlockedExporter, "")
         },
-        times_out(exporter(
-            "an exporter that never ends",
-            InService::EndlessExporter,
-            "no answer within the export timeout of 1s",
-        )),
         Row {
+            held: second,
+            ..times_out(exporter(
+                "an exporter that never ends",
+                InService::EndlessExporter,
+                "no answer within the export timeout of 1s",
+            ))
+        },
+        Row {
+            held: second,
             shutdown: SHORT,
             lost: &["shutdown"],
             ends: Ends::WithoutTheLast,
@@ -321,11 +345,17 @@ pub(crate) fn sometimes_waits_on_the_request_path() -> Row {
     }
 }
 
+/// Nor this, which waits for an exporter as long as it takes.
+pub(crate) fn takes_a_second() -> Row {
+    Row { fault: "takes a second", in_service: InService::SlowExporter, ..ROW }
+}
+
 /// Not one of the faults either.
 pub(crate) fn waits_without_bound() -> Row {
     Row {
         fault: "waits without bound",
         in_service: InService::UnboundedQueue,
+        held: ENDLESS,
         flush_timeout: SHORT,
         shutdown: SHORT,
         ..ROW
