@@ -3,11 +3,6 @@
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use prost::Message as _;
 
 use crate::support::otlp_receiver::Protocol;
 
@@ -20,42 +15,25 @@ pub(crate) enum Breaks {
     InAnswer,
 }
 
-/// A collector whose every connection breaks. Its threads end with the process.
-pub(crate) struct Breaking {
-    pub(crate) addr: SocketAddr,
-    protocol: Protocol,
-    answered: Arc<AtomicU64>,
-}
-
-impl Breaking {
-    pub(crate) fn start(protocol: Protocol, breaks: Breaks) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let addr = listener.local_addr().unwrap();
-        let answered = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&answered);
-        std::thread::spawn(move || {
-            for accepted in listener.incoming() {
-                let Ok(stream) = accepted else { continue };
-                let counter = Arc::clone(&counter);
-                // A client that is gone before it is broken with is of no interest.
-                std::thread::spawn(move || match protocol {
-                    Protocol::Grpc => grpc(&stream, breaks).unwrap_or_default(),
-                    Protocol::Http => http(&stream, breaks, &counter).unwrap_or_default(),
-                });
-            }
-        });
-        Self { addr, protocol, answered }
-    }
-
-    /// Spans of requests that were answered by a status; none is known over gRPC, whose status comes
-    /// last.
-    pub(crate) fn accepted(&self) -> Option<u64> {
-        (self.protocol == Protocol::Http).then(|| self.answered.load(Ordering::SeqCst))
-    }
+/// Starts a collector whose every connection breaks. Its threads end with the process.
+pub(crate) fn start(protocol: Protocol, breaks: Breaks) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let addr = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for accepted in listener.incoming() {
+            let Ok(stream) = accepted else { continue };
+            // A client that is gone before it is broken with is of no interest.
+            std::thread::spawn(move || match protocol {
+                Protocol::Grpc => grpc(&stream, breaks).unwrap_or_default(),
+                Protocol::Http => http(&stream, breaks).unwrap_or_default(),
+            });
+        }
+    });
+    addr
 }
 
 /// One request over HTTP/1.1.
-fn http(stream: &TcpStream, breaks: Breaks, answered: &AtomicU64) -> io::Result<()> {
+fn http(stream: &TcpStream, breaks: Breaks) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     let mut length = 0;
     loop {
@@ -73,8 +51,6 @@ fn http(stream: &TcpStream, breaks: Breaks, answered: &AtomicU64) -> io::Result<
     let mut body = vec![0; if is_whole { length } else { length / 2 }];
     reader.read_exact(&mut body)?;
     if is_whole {
-        let spans = count(&body);
-        answered.fetch_add(spans, Ordering::SeqCst);
         let head = "HTTP/1.1 200 OK\r\n\
                     content-type: application/x-protobuf\r\n\
                     content-length: 64\r\n\r\n";
@@ -83,12 +59,6 @@ fn http(stream: &TcpStream, breaks: Breaks, answered: &AtomicU64) -> io::Result<
         (&*stream).write_all(&answer)?;
     }
     Ok(())
-}
-
-fn count(body: &[u8]) -> u64 {
-    let request = ExportTraceServiceRequest::decode(body).expect("is OTLP");
-    let scopes = request.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
-    scopes.map(|scope| scope.spans.len() as u64).sum()
 }
 
 // Of HTTP/2 (RFC 9113, section 6), what it takes to get one request.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use tokio::net::TcpSocket;
 
-use crate::breaking::{Breaking, Breaks};
+use crate::breaking::{self, Breaks};
 use crate::certificates::{Authority, Files, Leaf};
 use crate::support::otlp_receiver::{Behaviour, OtlpReceiver, Protocol};
 use crate::table::Row;
@@ -60,7 +60,6 @@ pub(crate) struct Peer {
 enum Kind {
     /// Bound, so that nobody else gets the port.
     Absent(#[expect(dead_code, reason = "held")] TcpSocket),
-    Breaking(Breaking),
     Receiver(OtlpReceiver),
     /// A thread that ends with the process.
     Socket,
@@ -84,8 +83,7 @@ impl Peer {
             }
             Fault::AsksForCertificate(ours) => asking(row.protocol, *ours),
             Fault::Breaks(breaks) => {
-                let breaking = Breaking::start(row.protocol, *breaks);
-                plain(http(breaking.addr), Kind::Breaking(breaking))
+                plain(http(breaking::start(row.protocol, *breaks)), Kind::Socket)
             }
             Fault::Closes => plain(http(socket(After::Nothing)), Kind::Socket),
             Fault::Mute => plain(http(socket(After::Silence)), Kind::Socket),
@@ -122,7 +120,6 @@ impl Peer {
     pub(crate) fn accepted(&self) -> Option<u64> {
         match &self.kind {
             Kind::Receiver(receiver) => Some(receiver.counts().spans_accepted),
-            Kind::Breaking(breaking) => breaking.accepted(),
             Kind::Absent(_) | Kind::Socket => None,
         }
     }

@@ -164,23 +164,19 @@ pub(crate) fn rows() -> Vec<Row> {
             || Fault::Breaks(Breaks::InRequest),
             ["spans were not exported: "; 2],
         ),
-        // Over gRPC it is not known whether the spans were taken. Over HTTP the status has been told.
+        // Over gRPC the status is yet to come, so that it is tried again. Over HTTP it has been told,
+        // but not what was rejected.
         both(
             "closes in the middle of its answer",
             || Fault::Breaks(Breaks::InAnswer),
-            ["spans were not exported: ", ""],
+            ["spans were not exported: "; 2],
         )
         .map(|row| match row.protocol {
             Protocol::Grpc => row,
-            Protocol::Http => Row {
-                exported: Exported::WhatWasTaken,
-                lost: &[],
-                ends: Ends::Well,
-                timeout: AMPLE,
-                held: Duration::ZERO,
-                ..row
-            },
+            Protocol::Http => fails_at_once(row),
         }),
+        both("answers with a page", || is(Behaviour::Page), ["spans were not exported: "; 2])
+            .map(fails_at_once),
         both(
             "takes nothing of ours",
             || refuses(Refusal::invalid()),

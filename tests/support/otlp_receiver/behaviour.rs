@@ -20,6 +20,8 @@ pub(crate) enum Behaviour {
     Garbage,
     /// Reads the request and never answers. Nothing is kept.
     Hang,
+    /// Answers with success and a page of HTML, as a proxy does. Nothing is kept.
+    Page,
     /// Keeps all but the last so many spans of each request, and says so.
     PartialSuccess(usize),
     /// Answers with an error. Nothing is kept.

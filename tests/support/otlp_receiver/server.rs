@@ -25,7 +25,7 @@ use tonic::codec::CompressionEncoding;
 use tonic::codegen::{Service as _, async_trait};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::store::{Answer, Store};
+use super::store::{Answer, Nonsense, Store};
 use super::{Protocol, http};
 
 /// Serves until `stopped` resolves or its sender is gone.
@@ -84,9 +84,9 @@ where
         let mut grpc = grpc.clone();
         async move {
             store.note_headers(request.headers());
-            if store.wants_garbage() {
+            if let Some(nonsense) = store.nonsense() {
                 store.garbled();
-                return Ok::<_, Infallible>(garbage(protocol));
+                return Ok::<_, Infallible>(answer(nonsense, protocol));
             }
             match protocol {
                 Protocol::Grpc => grpc.call(request).await,
@@ -110,14 +110,15 @@ where
 }
 
 /// Success, says the head; the body is neither a message nor, for gRPC, framed like one.
-fn garbage(protocol: Protocol) -> Response<Body> {
-    let content_type = match protocol {
-        Protocol::Grpc => "application/grpc",
-        Protocol::Http => "application/x-protobuf",
+fn answer(nonsense: Nonsense, protocol: Protocol) -> Response<Body> {
+    let (content_type, body) = match (nonsense, protocol) {
+        (Nonsense::Garbage, Protocol::Grpc) => ("application/grpc", &[0xff; 32][..]),
+        (Nonsense::Garbage, Protocol::Http) => ("application/x-protobuf", &[0xff; 32][..]),
+        (Nonsense::Page, _) => ("text/html", &b"<!doctype html><title>Sign in</title>"[..]),
     };
     Response::builder()
         .header(CONTENT_TYPE, content_type)
-        .body(Body::new(Full::new(Bytes::from_static(&[0xff; 32]))))
+        .body(Body::new(Full::new(Bytes::from_static(body))))
         .expect("the parts are valid")
 }
 

@@ -44,6 +44,13 @@ pub(super) enum Answer {
     Malformed(String),
 }
 
+/// An answer that is none.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Nonsense {
+    Garbage,
+    Page,
+}
+
 /// Shared by the server's tasks and the test that waits.
 #[derive(Debug)]
 pub(super) struct Store {
@@ -144,8 +151,13 @@ impl Store {
         self.changed.notify_all();
     }
 
-    pub(super) fn wants_garbage(&self) -> bool {
-        self.lock().behaviour == Behaviour::Garbage
+    /// What to answer with, where that takes no look at the request.
+    pub(super) fn nonsense(&self) -> Option<Nonsense> {
+        match self.lock().behaviour {
+            Behaviour::Garbage => Some(Nonsense::Garbage),
+            Behaviour::Page => Some(Nonsense::Page),
+            _ => None,
+        }
     }
 
     pub(super) fn note_headers(&self, headers: &HeaderMap) {
@@ -254,8 +266,8 @@ impl Behaviour {
     /// For a request of `size` bytes.
     fn verdict(&mut self, size: usize) -> Verdict {
         match self {
-            // Garbage is answered before a request is read; this one raced with the change.
-            Self::Accept | Self::Garbage => Verdict::Keep { reject: 0, after: None },
+            // Nonsense is answered before a request is read; this one raced with the change.
+            Self::Accept | Self::Garbage | Self::Page => Verdict::Keep { reject: 0, after: None },
             Self::CloseAfter(0) => Verdict::Cut,
             Self::CloseAfter(left) => {
                 *left -= 1;
