@@ -18,6 +18,9 @@ pub(crate) const ALL: &[Model] = &[
     ("table: ids of one home do not hinder each other", ids_of_one_home),
     ("table: an id that was handed on is found", an_id_that_was_handed_on),
     ("table: beyond the window ids are found too", ids_beyond_the_window),
+    ("table: neighbours' ids take the same cells", neighbours_take_the_same_cells),
+    ("table: ids displaced from one home go and stay", ids_displaced_from_one_home),
+    ("table: a cell that is let go is a neighbour's next", a_cell_that_is_let_go),
     ("table: a stale id is not found, or leads to a slot that is not its", a_stale_id_in_the_table),
     ("pool: no slot is given out twice, none is lost", the_pool),
 ];
@@ -25,6 +28,11 @@ pub(crate) const ALL: &[Model] = &[
 /// Tracing ids of one home in the table.
 const fn id(number: u64) -> u64 {
     (number << 44) | 1
+}
+
+/// Tracing ids of the home after that: of its line and the next, cells are for those of both.
+const fn next_id(number: u64) -> u64 {
+    (number << 44) | 2
 }
 
 /// Stands for a slot; nobody looks there.
@@ -144,7 +152,7 @@ fn ids_of_one_home() {
             })
         })
         .collect();
-    threads.into_iter().for_each(|thread| thread.join().expect("a model that panics is over"));
+    join(threads);
 }
 
 fn an_id_that_was_handed_on() {
@@ -188,6 +196,100 @@ fn ids_beyond_the_window() {
     thread.join().expect("a model that panics is over");
     assert_eq!((table.get(id(8)), table.get(id(10))), (Some(at(8)), None));
     assert_eq!((table.remove(id(8)), table.get(id(8))), (Some(at(8)), None));
+}
+
+/// A table where ids 1 to 3 have all that is theirs alone, so that 4 and 5 live in the next line,
+/// and where the home of that line is taken too.
+fn displaced(others: impl IntoIterator<Item = u64>) -> Arc<Table> {
+    let table = Table::new(1);
+    for id in (1..4).map(id).chain([next_id(1)]).chain(others) {
+        table.insert(id, at_of(id));
+    }
+    Arc::new(table)
+}
+
+/// A slot for each id of the two homes.
+fn at_of(id: u64) -> At {
+    at(2 * (id >> 44) + (id & 1))
+}
+
+fn assert_there(table: &Table, ids: impl IntoIterator<Item = u64>) {
+    for id in ids {
+        assert_eq!(table.get(id), Some(at_of(id)), "{id:#x}");
+    }
+}
+
+fn remove(table: &Table, id: u64) {
+    assert_eq!(table.remove(id), Some(at_of(id)), "{id:#x}");
+    assert_eq!((table.get(id), table.remove(id)), (None, None), "{id:#x}");
+}
+
+fn share(table: &Arc<Table>, f: impl FnOnce(&Table) + 'static) -> thread::JoinHandle<()> {
+    let table = Arc::clone(table);
+    thread::spawn(move || f(&table))
+}
+
+fn join(threads: impl IntoIterator<Item = thread::JoinHandle<()>>) {
+    threads.into_iter().for_each(|thread| thread.join().expect("a model that panics is over"));
+}
+
+/// Each line's count is of its own ids, wherever they live, and is none when they are gone.
+fn assert_empties(table: &Table, there: impl IntoIterator<Item = u64>, elsewhere: usize) {
+    assert_eq!(table.elsewhere(), elsewhere);
+    for id in there {
+        assert_there(table, [id]);
+        remove(table, id);
+    }
+    assert_eq!(table.elsewhere(), 0);
+}
+
+fn neighbours_take_the_same_cells() {
+    let table = displaced([]);
+    let neighbour = share(&table, |table| {
+        table.insert(next_id(2), at_of(next_id(2)));
+        assert_there(table, [next_id(2), next_id(1), id(2)]);
+        remove(table, next_id(2));
+        // At home, where it was taken before.
+        remove(table, next_id(1));
+        table.insert(next_id(3), at_of(next_id(3)));
+        assert_there(table, [next_id(3)]);
+    });
+    table.insert(id(4), at_of(id(4)));
+    assert_there(&table, [id(4), id(3)]);
+    remove(&table, id(3));
+    assert_there(&table, [id(4)]);
+    join([neighbour]);
+    assert_empties(&table, [id(1), id(2), id(4), next_id(3)], 2);
+}
+
+fn ids_displaced_from_one_home() {
+    let table = displaced([id(4), id(5)]);
+    // What is left of the line's own lives in the next line, and not in the first cell there.
+    remove(&table, id(2));
+    remove(&table, id(3));
+    let goes = share(&table, |table| remove(table, id(4)));
+    let comes = share(&table, |table| {
+        table.insert(id(6), at_of(id(6)));
+        assert_there(table, [id(6)]);
+    });
+    assert_there(&table, [id(5), id(1), next_id(1)]);
+    join([goes, comes]);
+    assert_there(&table, [id(5), id(6)]);
+    remove(&table, id(6));
+    assert_empties(&table, [id(5), id(1), next_id(1)], 1);
+}
+
+fn a_cell_that_is_let_go() {
+    let table = displaced([id(4)]);
+    let goes = share(&table, |table| remove(table, id(4)));
+    let comes = share(&table, |table| {
+        table.insert(next_id(2), at_of(next_id(2)));
+        assert_there(table, [next_id(2)]);
+    });
+    assert_there(&table, [id(2), next_id(1)]);
+    join([goes, comes]);
+    assert_eq!(table.get(id(4)), None);
+    assert_empties(&table, [next_id(2), id(3), id(2), id(1), next_id(1)], 3);
 }
 
 /// Who looks a stale id up may be led to the slot of the next id in its cell, but no further.
