@@ -7,10 +7,11 @@ use tracing::Metadata;
 use crate::export::chunk::{Chunk, SpanRecord};
 use crate::export::stats::DropReason;
 use crate::layer::engine::Engine;
+use crate::layer::outbound::{Outbound, ThreadShared};
 use crate::layer::prefetch;
 use crate::layer::record::{Body, Side, Slot, State};
 use crate::layer::slots::At;
-use crate::layer::thread::{Local, Outbound, ThreadShared, with_local};
+use crate::layer::thread::{Local, with_local};
 
 /// What is dropped where nothing is locked or borrowed, since it may have a destructor of the user's:
 /// what rode along with a span that was not recorded, and with spans that were lost.

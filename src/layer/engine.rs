@@ -17,11 +17,12 @@ use crate::export::stats::{Counts, DropReason, DroppedSpans, Stats};
 use crate::layer::clock::Clock;
 use crate::layer::departures::Departures;
 use crate::layer::encoding::ValueLimits;
+use crate::layer::outbound::ThreadShared;
 use crate::layer::record::{Identity, Slot};
 use crate::layer::sampling::Decider;
 use crate::layer::slots::{At, Slots};
 use crate::layer::table::Table;
-use crate::layer::thread::{ThreadShared, with_local};
+use crate::layer::thread::with_local;
 
 /// Counts of what one span may hold, after the `OTEL_*_LIMIT` variables.
 #[derive(Clone, Copy, Debug)]

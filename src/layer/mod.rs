@@ -14,6 +14,7 @@ mod engine;
 mod header;
 mod identity;
 mod lookup;
+mod outbound;
 mod prefetch;
 mod record;
 #[cfg(feature = "tracing-opentelemetry")]

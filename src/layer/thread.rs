@@ -1,22 +1,19 @@
-//! What one thread keeps to itself: free slots, the span stack, the outbound chunk, ids.
+//! What one thread keeps to itself: free slots, the span stack, ids.
 //!
 //! No user code runs while this state is borrowed.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use opentelemetry::Context;
-use parking_lot::{Mutex, MutexGuard};
 use rand::rngs::SmallRng;
 use rand::{RngCore as _, SeedableRng as _};
 
-use crate::export::chunk::Chunk;
 use crate::layer::departures::Entered;
 use crate::layer::encoding::Attributes;
 use crate::layer::engine::Engine;
-use crate::layer::record::Identity;
+use crate::layer::outbound::ThreadShared;
 use crate::layer::slots::At;
 use crate::propagation::{Carried, TraceParent};
 
@@ -135,87 +132,6 @@ pub(super) struct Local {
     rng: SmallRng,
 }
 
-/// The part of a thread's state that the exporter's thread reads too. Two threads' share no cache
-/// line, nor a pair of lines that a processor fetches together.
-#[derive(Debug)]
-#[repr(align(128))]
-pub(crate) struct ThreadShared {
-    pub(super) number: u32,
-    pub(super) name: Option<String>,
-    outbound: Mutex<Outbound>,
-    pub(super) counters: ThreadCounters,
-}
-
-#[derive(Debug)]
-pub(crate) struct Outbound {
-    pub(crate) chunk: Chunk,
-    /// The last spans closed here and handed over, for links to spans that are gone.
-    recent: [(u64, u64, Identity); RECENT],
-    next_recent: usize,
-}
-
-const RECENT: usize = 32;
-
-/// Written by their thread alone, so that a plain store is enough.
-#[derive(Debug, Default)]
-pub(crate) struct ThreadCounters {
-    pub(super) started: Counter,
-    /// Starts taken back because the span got another parent before its ids were seen.
-    pub(super) restarted: Counter,
-    pub(super) closed: Counter,
-    pub(super) not_sampled: Counter,
-    pub(super) no_slot: Counter,
-    pub(super) after_shutdown: Counter,
-}
-
-impl ThreadCounters {
-    #[inline]
-    pub(super) fn decided(&self, is_sampled: bool) {
-        if is_sampled { self.started.increment() } else { self.not_sampled.increment() }
-    }
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Counter(AtomicU64);
-
-impl Counter {
-    #[inline]
-    pub(super) fn increment(&self) {
-        // Release: who reads this count sees all counts of what happened before.
-        self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Release);
-    }
-
-    pub(super) fn load(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
-impl ThreadShared {
-    pub(super) fn outbound(&self) -> MutexGuard<'_, Outbound> {
-        self.outbound.lock()
-    }
-
-    /// When a span was closed here, and its identity, if that is a short while ago.
-    pub(super) fn recently_closed(&self, id: u64) -> Option<(u64, Identity)> {
-        let outbound = self.outbound();
-        let recent = outbound.recent.iter().copied();
-        let here = outbound.chunk.spans.iter().map(|span| (span.id, span.end, span.head.identity));
-        let same = recent.chain(here).filter(|(recent, ..)| *recent == id);
-        same.map(|(_, ticks, identity)| (ticks, identity)).max_by_key(|(ticks, _)| *ticks)
-    }
-}
-
-impl Outbound {
-    /// Keeps what is to be known of the spans in the chunk, before it goes.
-    pub(super) fn remember(&mut self) {
-        let last = self.chunk.spans.iter().rev().take(RECENT).rev();
-        for span in last {
-            self.recent[self.next_recent % RECENT] = (span.id, span.end, span.head.identity);
-            self.next_recent = self.next_recent.wrapping_add(1);
-        }
-    }
-}
-
 /// Runs `f` on this thread's state for `engine`. `None` where nothing may be recorded: on the
 /// exporter's thread, and while the thread's locals are being torn down.
 #[inline]
@@ -256,16 +172,8 @@ fn add_local(locals: &mut Vec<Local>, engine: &Arc<Engine>) -> usize {
     locals.retain(|local| local.engine.strong_count() > 0);
     let thread = std::thread::current();
     let number = engine.next_thread_number();
-    let shared = Arc::new(ThreadShared {
-        number,
-        name: thread.name().map(str::to_owned),
-        outbound: Mutex::new(Outbound {
-            chunk: engine.empty_chunk(),
-            recent: [(0, 0, Identity::NONE); RECENT],
-            next_recent: 0,
-        }),
-        counters: ThreadCounters::default(),
-    });
+    let name = thread.name().map(str::to_owned);
+    let shared = Arc::new(ThreadShared::new(number, name, engine.empty_chunk()));
     engine.add_thread(&shared);
     locals.push(Local {
         engine_id: engine.id,
