@@ -177,7 +177,7 @@ impl Decoder {
         let name = self
             .thread_names
             .entry(number)
-            .or_insert_with(|| engine.thread_name(number).map(StringValue::from));
+            .or_insert_with(|| engine.hand_over.thread_name(number).map(StringValue::from));
         if let Some(name) = name {
             attributes.set(KeyValue::new(key::THREAD_NAME, name.clone()), limit);
         }

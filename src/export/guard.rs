@@ -1,12 +1,11 @@
 //! The handle that flushes and shuts the pipeline down.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{error, fmt};
 
 use crate::export::queue::WaitError;
-use crate::export::stats::{DropReason, Stats};
+use crate::export::stats::Stats;
 use crate::layer::Engine;
 
 /// How long dropping a guard waits for the last spans to be exported.
@@ -28,28 +27,22 @@ pub(crate) const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct TracingGuard {
     /// `None` where tracing is off.
-    pipeline: Option<Pipeline>,
-}
-
-#[derive(Debug)]
-struct Pipeline {
-    engine: Arc<Engine>,
-    is_shut_down: AtomicBool,
+    engine: Option<Arc<Engine>>,
 }
 
 impl TracingGuard {
     pub(crate) fn new(engine: Arc<Engine>) -> Self {
-        Self { pipeline: Some(Pipeline { engine, is_shut_down: AtomicBool::new(false) }) }
+        Self { engine: Some(engine) }
     }
 
     /// The guard where tracing is off: it has nothing to flush, and every count is zero.
     pub(crate) fn off() -> Self {
-        Self { pipeline: None }
+        Self { engine: None }
     }
 
     /// Whether spans are recorded and exported at all.
     pub fn is_enabled(&self) -> bool {
-        self.pipeline.as_ref().is_some_and(|pipeline| pipeline.engine.is_open())
+        self.engine.as_ref().is_some_and(|engine| engine.is_open())
     }
 
     /// Exports every span that is closed by now, and waits for that.
@@ -59,8 +52,8 @@ impl TracingGuard {
     /// Fails if the spans are not exported within `timeout`, if an export since the last flush
     /// failed, or after shutdown. What failed is counted in [`stats`](Self::stats).
     pub fn force_flush(&self, timeout: Duration) -> Result<(), FlushError> {
-        let Some(pipeline) = &self.pipeline else { return Ok(()) };
-        pipeline.engine.queue.flush(timeout).map_err(|error| match error {
+        let Some(engine) = &self.engine else { return Ok(()) };
+        engine.hand_over.queue.flush(timeout).map_err(|error| match error {
             WaitError::Failed => FlushError::ExportFailed,
             WaitError::Finished => FlushError::ShutDown,
             WaitError::TimedOut => FlushError::TimedOut(timeout),
@@ -77,22 +70,13 @@ impl TracingGuard {
     /// Fails if the last spans are not exported within `timeout`. They are counted as dropped, and
     /// the exporter's thread ends when its export does.
     pub fn shutdown(&self, timeout: Duration) -> Result<(), ShutdownError> {
-        let Some(pipeline) = &self.pipeline else { return Ok(()) };
-        if pipeline.is_shut_down.swap(true, Ordering::AcqRel) {
-            return Ok(());
-        }
-        let engine = &pipeline.engine;
-        engine.stop_recording();
-        let closed = engine.queue.close(timeout);
-        // What is left, or came in during the last drain, is lost but counted.
-        engine.counts.add_dropped(DropReason::Shutdown, engine.queue.abandon());
-        engine.collect();
-        closed.map_err(|_| ShutdownError::TimedOut(timeout))
+        let Some(engine) = &self.engine else { return Ok(()) };
+        engine.hand_over.shut_down(timeout).map_err(|_| ShutdownError::TimedOut(timeout))
     }
 
     /// What became of the spans so far.
     pub fn stats(&self) -> Stats {
-        self.pipeline.as_ref().map(|pipeline| pipeline.engine.stats()).unwrap_or_default()
+        self.engine.as_ref().map(|engine| engine.hand_over.stats()).unwrap_or_default()
     }
 }
 

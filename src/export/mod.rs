@@ -10,6 +10,7 @@ pub(crate) mod guard;
 #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
 pub(crate) mod otlp;
 pub(crate) mod queue;
+pub(crate) mod rounds;
 pub(crate) mod sink;
 pub(crate) mod stats;
 mod stdout;

@@ -1,7 +1,8 @@
 //! What became of the spans: counted by reason, never silent.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::export::sync::{AtomicU64, Ordering};
 
 /// Why a span did not reach the exporter's destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The exporter's thread: drains, decodes, exports, counts.
+//! The exporter's thread: decodes, exports, counts.
 //!
 //! It owns a current-thread runtime, so that nothing an exporter spawns runs anywhere else and
 //! waiting on it from any other runtime cannot dead-lock. Everything that it does, the exporter's
@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use opentelemetry::Context;
 use tokio::runtime::Runtime;
 
-use crate::export::queue::Wake;
+use crate::export::chunk::Chunk;
+use crate::export::rounds::{Output, Rounds};
 use crate::export::sink::{Exported, Outcome, Sink};
 use crate::export::stats::DropReason;
-use crate::layer::{Engine, suppress_this_thread};
+use crate::layer::{Calibration, Engine, suppress_this_thread};
 
 /// How the worker batches.
 #[derive(Clone, Copy, Debug)]
@@ -40,88 +41,22 @@ impl Worker {
     pub(crate) fn run(mut self) {
         suppress_this_thread();
         let _suppressed = Context::enter_telemetry_suppressed_scope();
-        // The waiters are told even if a defect in here unwinds: nobody waits for a dead worker.
-        let _finish = FinishOnDrop(Arc::clone(&self.engine));
-        let mut deadline = self.next_deadline();
-        let mut failed = false;
+        let engine = Arc::clone(&self.engine);
+        let mut rounds = Rounds::new(&engine.hand_over, self.settings.schedule_delay);
         loop {
-            let wake = self.engine.queue.wait_for_work(deadline);
+            let wake = rounds.wait();
             for warning in self.warnings.drain(..) {
                 tracing::warn!(target: "spanbridge::config", "{warning}");
             }
-            // What is queued goes first, so that there is room for what idle threads hold.
-            failed |= !self.drain(wake != Wake::Batch, false);
-            if wake != Wake::Batch {
-                self.engine.collect();
-                failed |= !self.drain(true, true);
-            }
-            match wake {
-                Wake::Batch => {}
-                Wake::Delay => {
-                    self.engine.queue.trim();
-                    deadline = self.next_deadline();
-                }
-                Wake::Flush(number) => {
-                    failed |= !self.sink.flush(&self.runtime);
-                    self.engine.queue.flushed(number, failed);
-                    failed = false;
-                }
-                Wake::Shutdown => break,
+            if !rounds.run(wake, &mut self) {
+                break;
             }
         }
         self.sink.shutdown(&self.runtime);
     }
 
-    /// A delay too long for the clock is no delay that will ever be over.
-    fn next_deadline(&self) -> Option<Instant> {
-        Instant::now().checked_add(self.settings.schedule_delay)
-    }
-
-    /// Exports what is queued by now: all of it, or whole batches only. What comes in meanwhile is
-    /// left for the next round, so that flushes and idle threads get their turn however much that
-    /// is. `is_last` where nothing comes after it at shutdown. False if an export failed.
-    fn drain(&mut self, all: bool, is_last: bool) -> bool {
-        let mut succeeded = true;
-        let calibration = self.engine.clock.calibrate();
-        let mut budget = self.engine.queue.len();
-        if !all {
-            budget -= budget % self.engine.queue.wakes_at();
-        }
-        while budget > 0 {
-            let Some(mut chunk) = self.engine.queue.pop() else { break };
-            budget = budget.saturating_sub(chunk.len());
-            self.sink.take(&mut chunk, calibration);
-            self.engine.queue.recycle(chunk);
-            succeeded &= self.export(false, is_last);
-        }
-        succeeded & self.export(true, is_last)
-    }
-
-    /// Exports what waits: whole batches, or `all`. False if an export failed.
-    fn export(&mut self, all: bool, is_last: bool) -> bool {
-        let mut succeeded = true;
-        let BatchSettings { max_export_batch_size, export_timeout, .. } = self.settings;
-        let engine = Arc::clone(&self.engine);
-        // Each batch has its share of the time that shutdown has, and what idle threads hold too;
-        // a tenth is for the end itself.
-        let urgency = |after: usize| {
-            let left = engine.queue.time_left()?;
-            let queued = engine.queue.len().div_ceil(max_export_batch_size.max(1));
-            let shares = 1 + after + queued + usize::from(!is_last);
-            Some((left - left / 10) / u32::try_from(shares).unwrap_or(u32::MAX))
-        };
-        while let Some(Exported { spans, outcome }) =
-            self.sink.export(&self.runtime, max_export_batch_size, all, export_timeout, urgency)
-        {
-            succeeded &= self.account(spans, outcome);
-        }
-        succeeded
-    }
-
     /// Counts a batch, and tells of what went wrong. False if something did.
     fn account(&mut self, spans: usize, outcome: Outcome) -> bool {
-        // What shutdown has given up meanwhile is counted already.
-        let counts = self.engine.queue.settle(spans).then_some(&self.engine.counts);
         let (lost, reason, problem) = match outcome {
             Outcome::Delivered => (0, DropReason::ExportFailed, None),
             Outcome::NoExporter => (spans, DropReason::NoExporter, None),
@@ -130,10 +65,7 @@ impl Worker {
                 (rejected, DropReason::Rejected, Some(message))
             }
         };
-        if let Some(counts) = counts {
-            counts.add_exported(spans - lost);
-            counts.add_dropped(reason, lost);
-        }
+        self.engine.hand_over.settle(spans, lost, reason);
         match problem {
             // A warning, and no reason to be silent about the next failure.
             Some(problem) if lost == 0 => {
@@ -149,13 +81,40 @@ impl Worker {
     }
 }
 
-struct FinishOnDrop(Arc<Engine>);
+impl Output for Worker {
+    type Calibration = Calibration;
 
-impl Drop for FinishOnDrop {
-    fn drop(&mut self) {
-        self.0.stop_recording();
-        let lost = self.0.queue.abandon();
-        self.0.counts.add_dropped(DropReason::Shutdown, lost);
+    fn calibrate(&self) -> Calibration {
+        self.engine.clock.calibrate()
+    }
+
+    fn take(&mut self, chunk: &mut Chunk, calibration: Calibration) {
+        self.sink.take(chunk, calibration);
+    }
+
+    fn export(&mut self, all: bool, is_last: bool) -> bool {
+        let mut succeeded = true;
+        let BatchSettings { max_export_batch_size, export_timeout, .. } = self.settings;
+        let engine = Arc::clone(&self.engine);
+        let queue = &engine.hand_over.queue;
+        // Each batch has its share of the time that shutdown has, and what idle threads hold too;
+        // a tenth is for the end itself.
+        let urgency = |after: usize| {
+            let left = queue.time_left()?;
+            let queued = queue.len().div_ceil(max_export_batch_size.max(1));
+            let shares = 1 + after + queued + usize::from(!is_last);
+            Some((left - left / 10) / u32::try_from(shares).unwrap_or(u32::MAX))
+        };
+        while let Some(Exported { spans, outcome }) =
+            self.sink.export(&self.runtime, max_export_batch_size, all, export_timeout, urgency)
+        {
+            succeeded &= self.account(spans, outcome);
+        }
+        succeeded
+    }
+
+    fn flush(&mut self) -> bool {
+        self.sink.flush(&self.runtime)
     }
 }
 

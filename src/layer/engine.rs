@@ -1,22 +1,20 @@
 //! What the layer's callbacks, the guard and the exporter's thread share.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use opentelemetry_sdk::trace::IdGenerator;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tracing::Dispatch;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Registry;
 
-use crate::export::chunk::Chunk;
-use crate::export::queue::{Queue, Swap};
-use crate::export::stats::{Counts, DropReason, DroppedSpans, Stats};
+use crate::export::queue::Queue;
 use crate::layer::clock::Clock;
 use crate::layer::departures::Departures;
 use crate::layer::encoding::ValueLimits;
+use crate::layer::hand_over::HandOver;
 use crate::layer::outbound::ThreadShared;
 use crate::layer::record::{Identity, Slot};
 use crate::layer::sampling::Decider;
@@ -62,7 +60,6 @@ fn all_engines() -> Vec<Arc<Engine>> {
 pub(crate) struct Engine {
     /// Unique in the process; a thread finds its state for this engine by it.
     pub(super) id: u64,
-    is_open: AtomicBool,
     pub(crate) clock: Clock,
     pub(crate) limits: Limits,
     pub(super) max_level: LevelFilter,
@@ -71,34 +68,10 @@ pub(crate) struct Engine {
     pub(super) table: Table,
     slots: Slots,
     pub(super) departures: Departures,
-    pub(crate) queue: Queue,
-    chunk_spans: usize,
-    pub(crate) counts: Counts,
-    threads: Mutex<Threads>,
-    next_thread: AtomicU32,
-    names_threads: bool,
+    pub(crate) hand_over: HandOver,
     /// Where the registry lives that this engine's layer sits on; 0 before it is known.
     registry: AtomicUsize,
     has_siblings: AtomicBool,
-}
-
-#[derive(Debug, Default)]
-struct Threads {
-    running: Vec<Arc<ThreadShared>>,
-    /// Names by thread number, of threads that ended too: their spans may still be queued. Kept
-    /// only where they are wanted.
-    names: HashMap<u32, String>,
-    ended: Totals,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Totals {
-    started: u64,
-    restarted: u64,
-    closed: u64,
-    not_sampled: u64,
-    no_slot: u64,
-    after_shutdown: u64,
 }
 
 /// What a builder settles.
@@ -132,7 +105,6 @@ impl Engine {
         let chunk_spans = CHUNK_SPANS.min(max_queue_size).max(1);
         let engine = Arc::new(Self {
             id: NEXT_ENGINE.fetch_add(1, Ordering::Relaxed),
-            is_open: AtomicBool::new(true),
             clock: Clock::new(),
             limits: options.limits,
             max_level: options.max_level,
@@ -141,12 +113,11 @@ impl Engine {
             table: Table::new(max_live_spans),
             slots: Slots::new(max_live_spans),
             departures: Departures::default(),
-            queue: Queue::new(max_queue_size, max_export_batch_size, chunk_spans),
-            chunk_spans,
-            counts: Counts::default(),
-            threads: Mutex::default(),
-            next_thread: AtomicU32::new(0),
-            names_threads: options.names_threads,
+            hand_over: HandOver::new(
+                Queue::new(max_queue_size, max_export_batch_size, chunk_spans),
+                chunk_spans,
+                options.names_threads,
+            ),
             registry: AtomicUsize::new(0),
             has_siblings: AtomicBool::new(false),
         });
@@ -160,11 +131,7 @@ impl Engine {
     /// False once shutdown began: nothing new is recorded.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
-        self.is_open.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn stop_recording(&self) {
-        self.is_open.store(false, Ordering::Release);
+        self.hand_over.is_open()
     }
 
     // ----- the registry this layer sits on
@@ -237,107 +204,17 @@ impl Engine {
         self.slots.give_back(slots);
     }
 
-    pub(super) fn next_thread_number(&self) -> u32 {
-        self.next_thread.fetch_add(1, Ordering::Relaxed)
-    }
-
-    pub(super) fn empty_chunk(&self) -> Chunk {
-        self.queue.spare().unwrap_or_else(|| self.new_chunk())
-    }
-
-    pub(super) fn new_chunk(&self) -> Chunk {
-        Chunk::with_capacity(self.chunk_spans)
-    }
-
-    #[inline]
-    pub(super) fn is_full(&self, chunk: &Chunk) -> bool {
-        chunk.is_full(self.chunk_spans)
-    }
-
-    pub(super) fn add_thread(&self, shared: &Arc<ThreadShared>) {
-        let mut threads = self.threads();
-        if let (true, Some(name)) = (self.names_threads, &shared.name) {
-            threads.names.insert(shared.number, name.clone());
-        }
-        threads.running.push(Arc::clone(shared));
-    }
-
     pub(super) fn thread_ended(&self, shared: &Arc<ThreadShared>, free: Vec<At>) {
         self.slots.give_back(free.into_iter());
-        self.take_over(shared, Chunk::default());
-        let mut threads = self.threads();
-        if let Some(at) = threads.running.iter().position(|other| Arc::ptr_eq(other, shared)) {
-            threads.running.swap_remove(at);
-            let counters = &shared.counters;
-            threads.ended.closed += counters.closed.load();
-            threads.ended.not_sampled += counters.not_sampled.load();
-            threads.ended.restarted += counters.restarted.load();
-            threads.ended.started += counters.started.load();
-            threads.ended.no_slot += counters.no_slot.load();
-            threads.ended.after_shutdown += counters.after_shutdown.load();
-        }
-    }
-
-    /// The name of a thread by its number.
-    pub(crate) fn thread_name(&self, number: u32) -> Option<String> {
-        self.threads().names.get(&number).cloned()
-    }
-
-    fn threads(&self) -> MutexGuard<'_, Threads> {
-        self.threads.lock()
+        self.hand_over.thread_ended(shared);
     }
 
     /// An identity of a span that is closed already.
     pub(super) fn recently_closed(&self, id: u64) -> Option<Identity> {
-        let running = self.threads().running.clone();
-        let closed = running.iter().filter_map(|thread| thread.recently_closed(id));
-        let (ticks, identity) = closed.max_by_key(|(ticks, _)| *ticks)?;
+        let (ticks, identity) = self.hand_over.recently_closed(id)?;
         // The registry uses an id again after some thousand others.
         let age = self.clock.duration(ticks, self.clock.now());
         (age < RECENTLY).then_some(identity)
-    }
-
-    // ----- hand-over
-
-    /// Gives a chunk to reuse, which the caller has to clear: it holds the spans where they are
-    /// lost.
-    pub(super) fn hand_over(&self, chunk: Chunk) -> Chunk {
-        match self.queue.swap(chunk) {
-            Swap::Taken(empty) => empty,
-            Swap::Full(lost) => {
-                self.counts.add_dropped(DropReason::QueueFull, lost.len());
-                lost
-            }
-            // They were closed before shutdown, or they would not be in a chunk.
-            Swap::Finished(lost) => {
-                self.counts.add_dropped(DropReason::Shutdown, lost.len());
-                lost
-            }
-        }
-    }
-
-    /// Moves what a thread holds into the queue, and leaves it `empty`.
-    fn take_over(&self, thread: &ThreadShared, empty: Chunk) {
-        let mut outbound = thread.outbound();
-        outbound.remember();
-        let chunk = std::mem::replace(&mut outbound.chunk, empty);
-        // Before the lock is let go: whoever flushes or shuts down meanwhile waits for it, and
-        // then finds the spans in the queue.
-        let used = if chunk.is_empty() { chunk } else { self.hand_over(chunk) };
-        drop(outbound);
-        // Cleared here, unlocked: what rides along may have a destructor of the user's.
-        self.queue.recycle(used);
-    }
-
-    /// Moves what idle threads hold into the queue.
-    pub(crate) fn collect(&self) {
-        let running = self.threads().running.clone();
-        for thread in running {
-            if thread.outbound().chunk.is_empty() {
-                continue;
-            }
-            self.take_over(&thread, self.empty_chunk());
-        }
     }
 
     // ----- counts
@@ -345,47 +222,16 @@ impl Engine {
     pub(super) fn count_decision(self: &Arc<Self>, is_sampled: bool) {
         let counted = with_local(self, |local| local.shared.counters.decided(is_sampled));
         if counted.is_none() {
-            let ended = &mut self.threads().ended;
-            *if is_sampled { &mut ended.started } else { &mut ended.not_sampled } += 1;
+            self.hand_over.count_ended(|ended| {
+                *if is_sampled { &mut ended.started } else { &mut ended.not_sampled } += 1;
+            });
         }
     }
 
     /// Takes a start back: the span got another parent before its ids were seen.
     pub(super) fn count_restart(self: &Arc<Self>) {
         with_local(self, |local| local.shared.counters.restarted.increment())
-            .unwrap_or_else(|| self.threads().ended.restarted += 1);
-    }
-
-    /// One span more was closed by a thread whose state is gone.
-    pub(super) fn count_ended_closed(&self) {
-        self.threads().ended.closed += 1;
-    }
-
-    pub(crate) fn stats(&self) -> Stats {
-        // Read against the life of a span, so that a later stage never outruns an earlier one.
-        let mut stats = Stats {
-            exported: self.counts.exported(),
-            dropped: DroppedSpans::read(&self.counts),
-            ..Stats::default()
-        };
-        let threads = self.threads();
-        let sum = |pick: fn(&ThreadShared) -> u64| -> u64 {
-            threads.running.iter().map(|thread| pick(thread)).sum()
-        };
-        stats.dropped.after_shutdown +=
-            threads.ended.after_shutdown + sum(|thread| thread.counters.after_shutdown.load());
-        let no_slot = threads.ended.no_slot + sum(|thread| thread.counters.no_slot.load());
-        stats.closed = threads.ended.closed + sum(|thread| thread.counters.closed.load());
-        stats.not_sampled =
-            threads.ended.not_sampled + sum(|thread| thread.counters.not_sampled.load());
-        let restarted = threads.ended.restarted + sum(|thread| thread.counters.restarted.load());
-        let started = threads.ended.started + sum(|thread| thread.counters.started.load());
-        stats.started = started.saturating_sub(restarted);
-        stats.dropped.live_limit = no_slot;
-        // A span without a slot was started and closed in one.
-        stats.started += stats.dropped.live_limit;
-        stats.closed += stats.dropped.live_limit;
-        stats
+            .unwrap_or_else(|| self.hand_over.count_ended(|ended| ended.restarted += 1));
     }
 }
 

@@ -10,6 +10,7 @@ mod context;
 mod departures;
 pub(crate) mod encoding;
 mod engine;
+mod hand_over;
 #[cfg(any(feature = "actix-web", feature = "awc"))]
 mod header;
 mod identity;
@@ -44,6 +45,7 @@ pub use self::builder::{LayerBuilder, layer};
 pub(crate) use self::clock::Calibration;
 pub use self::context::SetParentError;
 pub(crate) use self::engine::{Engine, Limits};
+pub(crate) use self::hand_over::HandOver;
 #[cfg(any(feature = "actix-web", feature = "awc"))]
 pub(crate) use self::header::header_value;
 pub(crate) use self::lookup::{

@@ -1,11 +1,8 @@
 //! What a thread shares with those that collect and count: its outbound chunk, and its counters.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::{Mutex, MutexGuard};
-
 use crate::export::chunk::Chunk;
 use crate::layer::record::Identity;
+use crate::layer::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 
 /// The part of a thread's state that the exporter's thread reads too. Two threads' share no cache
 /// line, nor a pair of lines that a processor fetches together.

@@ -171,18 +171,15 @@ fn put_first(locals: &mut Vec<Local>, engine: &Arc<Engine>) {
 fn add_local(locals: &mut Vec<Local>, engine: &Arc<Engine>) -> usize {
     locals.retain(|local| local.engine.strong_count() > 0);
     let thread = std::thread::current();
-    let number = engine.next_thread_number();
-    let name = thread.name().map(str::to_owned);
-    let shared = Arc::new(ThreadShared::new(number, name, engine.empty_chunk()));
-    engine.add_thread(&shared);
+    let shared = engine.hand_over.add_thread(thread.name());
     locals.push(Local {
         engine_id: engine.id,
         engine: Arc::downgrade(engine),
         free: Vec::new(),
         stack: Vec::with_capacity(16),
         scratch: Attributes::default(),
+        number: shared.number,
         shared,
-        number,
         rng: seeded_rng(),
     });
     locals.len() - 1

@@ -125,9 +125,9 @@ pub(super) fn run(
             drop(child);
         }
     });
-    engine.collect();
+    engine.hand_over.collect();
     let mut chunk = Chunk::default();
-    while let Some(mut more) = engine.queue.pop() {
+    while let Some(mut more) = engine.hand_over.queue.pop() {
         chunk.append(&mut more);
     }
     let scope = InstrumentationScope::builder("test")
@@ -277,9 +277,9 @@ fn memory_is_used_again_from_batch_to_batch() {
             info_span!("plain", number, path = "/api/v1/pods").in_scope(|| ());
         }
     });
-    engine.collect();
+    engine.hand_over.collect();
     let mut chunk = Chunk::default();
-    while let Some(mut more) = engine.queue.pop() {
+    while let Some(mut more) = engine.hand_over.queue.pop() {
         chunk.append(&mut more);
     }
     let scope = InstrumentationScope::default();
@@ -337,8 +337,8 @@ fn an_event_of_the_api_has_its_own_time() {
         span.add_event_with_timestamp("then", time, vec![]);
         span.add_link_with_attributes(SpanContext::NONE, vec![KeyValue::new("k", true)]);
     });
-    engine.collect();
-    let mut chunk = engine.queue.pop().unwrap();
+    engine.hand_over.collect();
+    let mut chunk = engine.hand_over.queue.pop().unwrap();
     let scope = InstrumentationScope::default();
     let decoder = Decoder::new(engine, scope, MetadataAttributes::default());
     let mut spans = EncodedSpans::default();
@@ -377,8 +377,8 @@ fn what_is_set_by_the_api_is_bounded_in_bytes_and_what_is_lost_is_counted() {
             links.add_link_with_attributes(SpanContext::NONE, with_value(KIB));
         }
     });
-    engine.collect();
-    let mut chunk = engine.queue.pop().unwrap();
+    engine.hand_over.collect();
+    let mut chunk = engine.hand_over.queue.pop().unwrap();
     let scope = InstrumentationScope::default();
     let none = MetadataAttributes { level: false, location: false, target: false, threads: false };
     let mut spans = Vec::new();
@@ -416,8 +416,8 @@ fn a_received_trace_state_is_exported_as_it_came() {
         span.set_parent(parent).unwrap();
         drop(info_span!(parent: &span, "child"));
     });
-    engine.collect();
-    let mut chunk = engine.queue.pop().expect("two spans");
+    engine.hand_over.collect();
+    let mut chunk = engine.hand_over.queue.pop().expect("two spans");
     let decoder = Decoder::new(
         engine.clone(),
         InstrumentationScope::builder("test").build(),
