@@ -2,7 +2,10 @@
 
 #[path = "../../../src/export/chunk.rs"]
 pub(crate) mod chunk;
-pub(crate) mod models;
 #[path = "../../../src/export/queue.rs"]
-mod queue;
+pub(crate) mod queue;
+#[path = "../../../src/export/rounds.rs"]
+pub(crate) mod rounds;
+#[path = "../../../src/export/stats.rs"]
+pub(crate) mod stats;
 mod sync;

@@ -22,7 +22,7 @@ fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part));
     let mut models = 0;
-    for (name, model) in layer::models::ALL.iter().chain(export::models::ALL) {
+    for (name, model) in layer::models::ALL.iter().chain(layer::hand_over_models::ALL) {
         if is_wanted(name) {
             explore(name, *model);
             models += 1;

@@ -48,7 +48,7 @@ fn identity(owner: u64) -> Identity {
     Identity { trace_id, span_id: owner, flags, has_entries: owner % 2 == 0 }
 }
 
-/// What starting a span does to its slot.
+/// What starting a span does to its slot. In the crate it is amid a registry and a sampler.
 fn start(slot: &Slot, owner: u64, state: State) {
     let mut body = slot.prepare();
     body.head.start = owner;
@@ -57,7 +57,7 @@ fn start(slot: &Slot, owner: u64, state: State) {
     slot.publish(owner);
 }
 
-/// What closing a span does to its slot.
+/// What closing a span does to its slot. In the crate it is amid a thread's state and a clock.
 fn close(slot: &Slot, owner: u64) {
     let mut body = slot.lock_if(owner).expect("it is open");
     drop(body.clear());

@@ -11,6 +11,10 @@ pub(super) use loom::sync::MutexGuard;
 pub(super) struct Mutex<T>(loom::sync::Mutex<T>);
 
 impl<T> Mutex<T> {
+    pub(super) fn new(value: T) -> Self {
+        Self(loom::sync::Mutex::new(value))
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().expect("a model that panics is over")
     }
