@@ -118,9 +118,10 @@ fn delivered(
             let problem = format!("the answer is longer than {MAX_RESPONSE} bytes, so not OTLP");
             return failed(problem, Retry::No, Cause::Other);
         }
+        // The spans are most likely there, and would be there twice.
         Err(error) => {
             let problem = format!("the answer broke off: {}", chain(&*error));
-            return failed(problem, Retry::Soon, Cause::Other);
+            return failed(problem, Retry::No, Cause::Other);
         }
     };
     let is = |name: &str| kind.is_none_or(|kind| kind.as_bytes().starts_with(name.as_bytes()));
