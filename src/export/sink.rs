@@ -14,6 +14,7 @@ use crate::export::decode::Decoder;
 use crate::export::exporter::DynExporter;
 #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
 use crate::export::otlp::{EncodedSpans, MAX_REQUEST, OtlpExporter, SpanEncoder};
+use crate::export::worker::BatchSettings;
 use crate::layer::Calibration;
 
 /// What spans are handed to.
@@ -154,6 +155,15 @@ impl Sink {
             Self::Any { decoder, waiting, .. } => decoder.decode(chunk, calibration, waiting),
             #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
             Self::Otlp { encoder, waiting, .. } => encoder.encode(chunk, calibration, waiting),
+        }
+    }
+
+    /// Spans in a batch at most.
+    pub(crate) fn batch_size(&self, settings: &BatchSettings) -> usize {
+        match self {
+            Self::Nowhere { .. } | Self::Any { .. } => settings.batch_size(),
+            #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
+            Self::Otlp { .. } => settings.largest_request(),
         }
     }
 

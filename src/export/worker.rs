@@ -21,8 +21,22 @@ use crate::layer::{Calibration, Engine, suppress_this_thread};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BatchSettings {
     pub(crate) schedule_delay: Duration,
-    pub(crate) max_export_batch_size: usize,
+    /// `None` where nobody has said how many spans go at once.
+    pub(crate) max_export_batch_size: Option<usize>,
     pub(crate) export_timeout: Duration,
+}
+
+impl BatchSettings {
+    /// How many spans wake the worker, and go at once to an exporter that is not ours.
+    pub(crate) fn batch_size(&self) -> usize {
+        self.max_export_batch_size.unwrap_or(512)
+    }
+
+    /// How many go at once over OTLP, if as many have gathered while the last ones were sent: where
+    /// spans come faster than requests of 512 can be answered, larger ones keep up.
+    pub(crate) fn largest_request(&self) -> usize {
+        self.max_export_batch_size.unwrap_or(4_096)
+    }
 }
 
 #[derive(Debug)]
@@ -94,19 +108,20 @@ impl Output for Worker {
 
     fn export(&mut self, all: bool, is_last: bool) -> bool {
         let mut succeeded = true;
-        let BatchSettings { max_export_batch_size, export_timeout, .. } = self.settings;
+        let export_timeout = self.settings.export_timeout;
+        let max_spans = self.sink.batch_size(&self.settings);
         let engine = Arc::clone(&self.engine);
         let queue = &engine.hand_over.queue;
         // Each batch has its share of the time that shutdown has, and what idle threads hold too;
         // a tenth is for the end itself.
         let urgency = |after: usize| {
             let left = queue.time_left()?;
-            let queued = queue.len().div_ceil(max_export_batch_size.max(1));
+            let queued = queue.len().div_ceil(max_spans.max(1));
             let shares = 1 + after + queued + usize::from(!is_last);
             Some((left - left / 10) / u32::try_from(shares).unwrap_or(u32::MAX))
         };
         while let Some(Exported { spans, outcome }) =
-            self.sink.export(&self.runtime, max_export_batch_size, all, export_timeout, urgency)
+            self.sink.export(&self.runtime, max_spans, all, export_timeout, urgency)
         {
             succeeded &= self.account(spans, outcome);
         }

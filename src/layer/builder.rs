@@ -129,7 +129,7 @@ impl LayerBuilder {
             max_queue_size: MAX_QUEUE_SIZE,
             batch: BatchSettings {
                 schedule_delay: Duration::from_secs(5),
-                max_export_batch_size: 512,
+                max_export_batch_size: None,
                 export_timeout: Duration::from_secs(30),
             },
             runtime: None,
@@ -225,9 +225,12 @@ impl LayerBuilder {
         self
     }
 
-    /// Spans in one export at most (512 by default), and how many wake the exporter.
+    /// Spans in one export at most, and how many wake the exporter.
+    ///
+    /// By default 512 wake it. It sends as many at once, and over OTLP up to 4,096 where more have
+    /// gathered while the last ones were on their way.
     pub fn with_max_export_batch_size(mut self, spans: usize) -> Self {
-        self.batch.max_export_batch_size = spans.max(1);
+        self.batch.max_export_batch_size = Some(spans.max(1));
         self
     }
 
@@ -290,7 +293,7 @@ impl LayerBuilder {
             names_threads: self.with.threads,
             max_live_spans: self.max_live_spans,
             max_queue_size: self.max_queue_size,
-            max_export_batch_size: self.batch.max_export_batch_size,
+            max_export_batch_size: self.batch.batch_size(),
         });
         worker::spawn(Worker {
             sink: Sink::new(exporter, Decoder::new(engine.clone(), self.scope, self.with)),
@@ -316,7 +319,7 @@ pub(crate) fn without_worker(limits: Limits) -> (BridgeLayer, std::sync::Arc<Eng
         names_threads: false,
         max_live_spans,
         max_queue_size,
-        max_export_batch_size: batch.max_export_batch_size,
+        max_export_batch_size: batch.batch_size(),
     });
     (BridgeLayer { engine: engine.clone() }, engine)
 }

@@ -72,6 +72,22 @@ fn shutdown_makes_no_second_try_at_a_collector_that_is_not_there() {
 }
 
 #[test]
+fn what_gathers_while_a_batch_is_on_its_way_goes_as_one() {
+    let receiver = OtlpReceiver::grpc();
+    receiver.set_behaviour(Behaviour::Delay(Duration::from_secs(1)));
+    let pipeline = pipeline(receiver.endpoint());
+    // 1. A batch of 512 goes at once.
+    pipeline.close_spans(512);
+    receiver.wait_for_counts(|counts| counts.requests == 1, LONG).unwrap();
+    // 2. Before it is answered there are more.
+    receiver.set_behaviour(Behaviour::Accept);
+    pipeline.close_spans(6 * 512);
+    pipeline.guard.force_flush(LONG).unwrap();
+    assert_eq!((receiver.counts().requests, receiver.spans().len()), (2, 7 * 512));
+    assert_adds_up(pipeline.stats(), 7 * 512, 0);
+}
+
+#[test]
 fn a_collector_that_asks_for_a_pause_gets_nothing_until_it_is_over() {
     // 1. The pause is longer than a batch may take, so the first one is lost.
     let receiver = OtlpReceiver::grpc();

@@ -63,8 +63,8 @@ impl SpanLimits {
 pub(crate) struct BatchSettings {
     /// How long one batch may take to send.
     pub(crate) export_timeout: Duration,
-    /// At most this many spans are sent at once.
-    pub(crate) max_export_batch_size: usize,
+    /// At most this many spans are sent at once; `None` if no variable says.
+    pub(crate) max_export_batch_size: Option<usize>,
     /// At most this many spans wait; `None` if no variable says.
     pub(crate) max_queue_size: Option<usize>,
     /// How long a span waits for a batch to fill.
@@ -75,7 +75,7 @@ impl Default for BatchSettings {
     fn default() -> Self {
         Self {
             export_timeout: Duration::from_secs(30),
-            max_export_batch_size: 512,
+            max_export_batch_size: None,
             max_queue_size: None,
             schedule_delay: Duration::from_secs(5),
         }
@@ -100,7 +100,7 @@ impl BatchSettings {
             export_timeout: env
                 .positive_milliseconds("OTEL_BSP_EXPORT_TIMEOUT")
                 .unwrap_or(default.export_timeout),
-            max_export_batch_size: batch_size.unwrap_or(default.max_export_batch_size).min(limit),
+            max_export_batch_size: batch_size.map(|size| size.min(limit)),
             max_queue_size,
             schedule_delay: env
                 .milliseconds("OTEL_BSP_SCHEDULE_DELAY")

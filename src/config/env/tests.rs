@@ -297,7 +297,7 @@ fn numbers_are_read() {
     ]);
     let expected = BatchSettings {
         export_timeout: Duration::from_secs(2),
-        max_export_batch_size: 1024,
+        max_export_batch_size: Some(1024),
         max_queue_size: Some(4096),
         schedule_delay: Duration::ZERO,
     };
@@ -323,10 +323,10 @@ fn zero_is_no_size_and_no_timeout() {
 #[test]
 fn a_batch_is_never_larger_than_the_queue() {
     let (settings, warning) = read_one("OTEL_BSP_MAX_QUEUE_SIZE", "100");
-    assert_eq!((settings.batch.max_export_batch_size, warning.as_str()), (100, ""));
+    assert_eq!((settings.batch.max_export_batch_size, warning.as_str()), (None, ""));
     let settings =
         read(&[("OTEL_BSP_MAX_QUEUE_SIZE", "100"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "200")]);
-    assert_eq!(settings.batch.max_export_batch_size, 100);
+    assert_eq!(settings.batch.max_export_batch_size, Some(100));
     assert!(settings.warnings[0].contains("\"200\" is more than OTEL_BSP_MAX_QUEUE_SIZE"));
 }
 
@@ -409,7 +409,7 @@ proptest! {
     fn no_value_panics(value: String, small in "[0-9a-z:/.,=%+ -]{0,20}") {
         for value in [value, small] {
             let settings = EnvSettings::from_lookup(&|_| Some(value.clone()));
-            prop_assert!(settings.batch.max_export_batch_size > 0);
+            prop_assert!(settings.batch.max_export_batch_size != Some(0));
             prop_assert!(settings.batch.export_timeout > Duration::ZERO);
         }
     }

@@ -18,7 +18,7 @@ pub(crate) struct EncodedSpans {
 }
 
 /// What an empty batch keeps for its next use: more than most batches are.
-const KEPT_BYTES: usize = 1024 * 1024;
+const KEPT_BYTES: usize = 2 * 1024 * 1024;
 
 impl EncodedSpans {
     /// As any exporter has them.
