@@ -53,7 +53,12 @@ use crate::config::settings::Settings;
 use crate::export::exporter::{DynExporter, Exporting, Urgency};
 use crate::export::sink::Outcome;
 
-const USER_AGENT: &str = concat!("OTel-OTLP-Exporter-Rust spanbridge/", env!("CARGO_PKG_VERSION"));
+const USER_AGENT: &str = concat!(
+    "spanbridge/",
+    env!("CARGO_PKG_VERSION"),
+    " OTel-OTLP-Exporter-Rust/",
+    env!("CARGO_PKG_VERSION")
+);
 
 /// What the specification gives one export, its repetitions included.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -114,7 +114,8 @@ fn spans_arrive_and_requests_are_dressed_as_asked() {
             let headers = receiver.last_headers();
             assert_eq!(headers["api-key"], "a b");
             let agent = headers["user-agent"].to_str().unwrap();
-            assert!(agent.starts_with("OTel-OTLP-Exporter-Rust spanbridge/"), "{agent}");
+            assert!(agent.starts_with("spanbridge/"), "{agent}");
+            assert!(agent.contains(" OTel-OTLP-Exporter-Rust/"), "{agent}");
             let encoding = match protocol {
                 Protocol::Grpc => headers.get("grpc-encoding"),
                 Protocol::HttpProtobuf => headers.get("content-encoding"),
