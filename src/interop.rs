@@ -8,6 +8,8 @@ use std::time::SystemTime;
 use opentelemetry::trace::{SpanContext, Status, TraceContextExt as _};
 use opentelemetry::{Context, KeyValue};
 use tracing::Span;
+#[cfg(any(feature = "actix-web", feature = "awc"))]
+use tracing::level_filters::LevelFilter;
 #[cfg(feature = "tracing-opentelemetry")]
 use tracing_opentelemetry::OpenTelemetrySpanExt as Foreign;
 
@@ -107,6 +109,14 @@ pub(crate) fn carried_values(span: &Span) -> Carried {
 
 fn current_entries() -> Option<Context> {
     Context::map_current(|cx| Carried::has_entries(cx).then(|| cx.clone()))
+}
+
+/// Whether nobody is told of a span at the level of requests' spans: no subscriber, nor, where there is
+/// none, the `log` crate. By its feature `log`, which actix-web turns on, `tracing` would have all the
+/// values of such a span, and only then ask the logger whether it wants them.
+#[cfg(any(feature = "actix-web", feature = "awc"))]
+pub(crate) fn is_nobody_told() -> bool {
+    LevelFilter::current() < LevelFilter::INFO && log::max_level() < log::LevelFilter::Info
 }
 
 /// Whether values recorded on `span` as its fields can reach anyone: a layer that prints spans may
