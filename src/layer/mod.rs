@@ -74,6 +74,8 @@ use crate::propagation::Carried;
 /// No lock is shared between threads that create and close spans, and in steady state nothing is
 /// allocated for a span whose values are numbers and short text, with up to 32 events and 4 KiB of
 /// values. A span that is not sampled keeps its ids and nothing else; its descendants keep nothing.
+/// Where `reload` hides the layer, and where two of them sit on one registry, what looks for the layer
+/// from outside (`SpanExt`, headers of outgoing requests) takes a lock that all threads share.
 #[derive(Debug)]
 pub struct BridgeLayer {
     engine: Arc<Engine>,
