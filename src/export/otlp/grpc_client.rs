@@ -314,4 +314,51 @@ mod tests {
         let delay = Duration::from_secs(7);
         assert_eq!(failed(ErrorDetails::with_retry_info(Some(delay))), Retry::After(delay));
     }
+
+    #[test]
+    fn each_code_is_tried_again_or_not_as_the_specification_says() {
+        const DELAY: Duration = Duration::from_secs(7);
+        const AFTER: Retry = Retry::After(DELAY);
+        let mut seen = Vec::new();
+        // What is done without `RetryInfo`, and with it.
+        for (code, without, with, cause) in [
+            // Such a status is an error without a call that failed.
+            (Code::Ok, Retry::No, Retry::No, Cause::Other),
+            (Code::Cancelled, Retry::Soon, Retry::Soon, Cause::Other),
+            (Code::Unknown, Retry::No, Retry::No, Cause::Other),
+            (Code::InvalidArgument, Retry::No, Retry::No, Cause::Other),
+            (Code::DeadlineExceeded, Retry::Soon, Retry::Soon, Cause::Other),
+            (Code::NotFound, Retry::No, Retry::No, Cause::Access),
+            (Code::AlreadyExists, Retry::No, Retry::No, Cause::Other),
+            (Code::PermissionDenied, Retry::No, Retry::No, Cause::Access),
+            (Code::FailedPrecondition, Retry::No, Retry::No, Cause::Other),
+            (Code::Aborted, Retry::Soon, Retry::Soon, Cause::Other),
+            (Code::OutOfRange, Retry::Soon, Retry::Soon, Cause::Size),
+            (Code::Unimplemented, Retry::No, Retry::No, Cause::Access),
+            (Code::Internal, Retry::No, Retry::No, Cause::Other),
+            (Code::Unavailable, Retry::Soon, AFTER, Cause::Other),
+            (Code::DataLoss, Retry::Soon, Retry::Soon, Cause::Other),
+            (Code::Unauthenticated, Retry::No, Retry::No, Cause::Access),
+        ] {
+            let details = ErrorDetails::with_retry_info(Some(DELAY));
+            let named = failure(&Status::new(code, "why"));
+            assert_eq!((named.retry, named.cause), (without, cause), "{code:?}");
+            assert_eq!(named.problem, format!("{code:?}: why"));
+            let detailed = failure(&Status::with_error_details(code, "why", details));
+            assert_eq!((detailed.retry, detailed.cause), (with, cause), "{code:?}");
+            seen.push(code as i32);
+        }
+        // Whether it is about the size of the request depends on `RetryInfo`, too.
+        let exhausted = |details| {
+            let failure =
+                failure(&Status::with_error_details(Code::ResourceExhausted, "", details));
+            (failure.retry, failure.cause)
+        };
+        assert_eq!(exhausted(ErrorDetails::new()), (Retry::No, Cause::Size));
+        let details = ErrorDetails::with_retry_info(Some(DELAY));
+        assert_eq!(exhausted(details), (AFTER, Cause::Other));
+        seen.push(Code::ResourceExhausted as i32);
+        seen.sort_unstable();
+        assert!(seen.into_iter().eq(0..17), "a code has no row");
+    }
 }

@@ -181,3 +181,89 @@ fn gzip(message: &[u8]) -> Bytes {
     let _ = GzEncoder::new(message, Compression::fast()).read_to_end(&mut packed);
     packed.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAUSE: Retry = Retry::After(Duration::from_secs(7));
+
+    #[test]
+    fn each_status_is_tried_again_or_not_as_the_specification_says() {
+        // What is done without `Retry-After`, and with it.
+        for (status, without, with, cause) in [
+            (301, Retry::No, Retry::No, Cause::Access),
+            (400, Retry::No, Retry::No, Cause::Other),
+            (401, Retry::No, Retry::No, Cause::Access),
+            (403, Retry::No, Retry::No, Cause::Access),
+            (404, Retry::No, Retry::No, Cause::Access),
+            (405, Retry::No, Retry::No, Cause::Access),
+            (407, Retry::No, Retry::No, Cause::Access),
+            (408, Retry::No, Retry::No, Cause::Other),
+            (413, Retry::No, Retry::No, Cause::Size),
+            (415, Retry::No, Retry::No, Cause::Access),
+            (429, Retry::Soon, PAUSE, Cause::Other),
+            (500, Retry::No, Retry::No, Cause::Other),
+            (501, Retry::No, Retry::No, Cause::Access),
+            (502, Retry::Soon, PAUSE, Cause::Other),
+            (503, Retry::Soon, PAUSE, Cause::Other),
+            (504, Retry::Soon, PAUSE, Cause::Other),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let mut headers = HeaderMap::new();
+            let named = failure(status, &headers, &Bytes::new());
+            assert_eq!((named.retry, named.cause), (without, cause), "{status}");
+            assert_eq!(named.problem, format!("HTTP status {status}"));
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("7"));
+            let asked = failure(status, &headers, &Bytes::new());
+            assert_eq!((asked.retry, asked.cause), (with, cause), "{status}");
+        }
+    }
+
+    #[test]
+    fn what_the_body_says_is_told_and_may_be_about_the_size() {
+        let said = |code, message: &str| {
+            let mut body = RpcStatus::default();
+            body.message = message.to_owned();
+            let body = body.encode_to_vec().into();
+            let failure = failure(StatusCode::from_u16(code).unwrap(), &HeaderMap::new(), &body);
+            assert!(failure.problem.ends_with(&format!(": {message}")), "{failure}");
+            failure.cause
+        };
+        assert_eq!(said(400, "http: request body too large"), Cause::Size);
+        assert_eq!(said(400, "bad span id"), Cause::Other);
+        assert_eq!(said(500, "http: request body too large"), Cause::Other);
+        // A page of a proxy's own is no `google.rpc.Status`.
+        let page = Bytes::from_static(b"<html>");
+        let failure = failure(StatusCode::BAD_GATEWAY, &HeaderMap::new(), &page);
+        assert_eq!(failure.problem, "HTTP status 502 Bad Gateway");
+    }
+
+    #[test]
+    fn a_pause_is_asked_for_in_seconds_or_by_a_date() {
+        let pause = |text: &str| delay(&HeaderValue::from_str(text).unwrap());
+        for (text, seconds) in [
+            ("0", 0),
+            ("7", 7),
+            (" 120 ", 120),
+            // As long as that is nobody's wish; the throttle bounds it.
+            ("18446744073709551615", u64::MAX),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", 0),
+            ("Sun Nov  6 08:49:37 1994", 0),
+        ] {
+            assert_eq!(pause(text), Some(Duration::from_secs(seconds)), "{text:?}");
+        }
+        for text in
+            ["", "soon", "-1", "1.5", "7s", "0x10", "18446744073709551616", "Thu, 01 Jan 1970"]
+        {
+            assert_eq!(pause(text), None, "{text:?}");
+        }
+        assert_eq!(delay(&HeaderValue::from_bytes(b"\xff").unwrap()), None);
+        let minute = Duration::from_secs(60);
+        let ahead = pause(&httpdate::fmt_http_date(SystemTime::now() + minute)).unwrap();
+        // The date has no fractions of a second.
+        assert!(ahead <= minute && ahead > minute / 2, "{ahead:?}");
+        assert!(pause("Fri, 31 Dec 9999 23:59:59 GMT") > Some(minute));
+    }
+}
