@@ -172,3 +172,46 @@ fn each<'a, T>(out: &mut Vec<u8>, values: &'a [T], scalar: impl Fn(&'a T) -> Sca
         value.write(out);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Compares a whole field by a key that was encoded beforehand with one that was not.
+    fn compare(key: &str, simple: Simple<'_>, value: impl Into<Value>) {
+        let value = value.into();
+        for field in [3, 9] {
+            let (mut sent, mut expected) = (vec![1], vec![1]);
+            AttributeKey::new(field, key).write(&mut sent, simple);
+            write(&mut expected, field, key, &value);
+            assert_eq!(sent, expected, "{field} {key} {simple:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_encoded_beforehand_changes_no_byte() {
+        let text = "ab".repeat(8 * 1024 + 100);
+        // Every length of the key and of the value at which a length takes one more byte, or two.
+        for key in (0..140).map(|length| &text[..length]) {
+            for length in (0..300).chain(16_370..16_390) {
+                let value = &text[..length];
+                compare(key, Simple::Text(value.as_bytes()), value.to_owned());
+            }
+            for value in (0..64).map(|shift| 1 << shift).chain([0, -1, i64::MAX]) {
+                compare(key, Simple::I64(value), value);
+            }
+            let most = i64::MAX as u64;
+            compare(key, Simple::U64(most), i64::MAX);
+            compare(key, Simple::U64(most + 1), (most + 1).to_string());
+            compare(key, Simple::F64(-0.0), -0.0);
+            compare(key, Simple::Bool(true), true);
+            for value in [0, i128::MAX, i128::MIN] {
+                let (mut sent, mut expected) = (Vec::new(), Vec::new());
+                let written =
+                    AttributeKey::new(9, key).write_wide(&mut sent, Recorded::I128(value));
+                write(&mut expected, 9, key, &integer(value));
+                assert_eq!((written, sent), (Some(()), expected), "{key} {value}");
+            }
+        }
+    }
+}
