@@ -51,6 +51,12 @@ pub fn layer() -> LayerBuilder {
 /// The defaults are those of the `OTEL_BSP_*`, `OTEL_*_LIMIT` and `OTEL_TRACES_SAMPLER*` variables
 /// where they are set. A variable that cannot be read is reported through `tracing` (target
 /// `spanbridge::config`) once the layer is built, and has no effect.
+///
+/// # Attributes
+///
+/// Fields become attributes of their own type where OTLP has it: text, Booleans, floating point
+/// numbers, integers up to 64 bits. Larger integers become text, and so do bytes (`&[u8]`), in
+/// hexadecimal like `[01 ff]`; of everything else it is what its `Debug` or `Display` prints.
 #[must_use = "a builder does nothing until it is built"]
 pub struct LayerBuilder {
     exporter: Option<Exporter>,

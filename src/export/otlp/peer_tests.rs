@@ -6,7 +6,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_sdk::trace::SpanExporter as _;
 
 use super::sending_tests::{BOTH, exporter, receiver};
-use super::tests::{resource, run, sorted};
+use super::tests::{everything, resource, run, sorted};
 use super::{EncodedSpans, SpanEncoder};
 use crate::config::Protocol;
 use crate::export::worker::OwnRuntime;
@@ -14,15 +14,18 @@ use crate::layer::{Calibration, Limits};
 
 #[test]
 fn a_collector_gets_from_us_what_opentelemetry_otlp_sends_it() {
-    // Every kind of span, each with everything that can be done to one.
-    let program: Vec<_> = (0..6).map(|kind| (kind, (0..20).collect())).collect();
+    let program = everything();
     for protocol in BOTH {
         for is_gzip in [false, true] {
             let (mut chunk, decoder) = run(&program, Limits::default());
             let mut data = Vec::new();
-            decoder().decode(&mut chunk.clone(), Calibration::for_tests(), &mut data);
+            decoder(false).decode(&mut chunk.clone(), Calibration::for_tests(), &mut data);
             let mut spans = EncodedSpans::default();
-            SpanEncoder::new(decoder()).encode(&mut chunk, Calibration::for_tests(), &mut spans);
+            SpanEncoder::new(decoder(false)).encode(
+                &mut chunk,
+                Calibration::for_tests(),
+                &mut spans,
+            );
             let runtime = OwnRuntime::new().unwrap();
             let receiver = receiver(protocol);
             let newest = || {

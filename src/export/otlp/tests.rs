@@ -5,8 +5,12 @@ use std::fmt;
 
 use opentelemetry::propagation::TextMapPropagator as _;
 use opentelemetry::trace::{Event, Link, SpanContext, Status, TraceContextExt as _, TraceState};
-use opentelemetry::{Context, InstrumentationScope, KeyValue, SpanId, TraceFlags, TraceId};
+use opentelemetry::{
+    Array, Context, InstrumentationScope, KeyValue, SpanId, StringValue, TraceFlags, TraceId, Value,
+};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::KeyValue as Attribute;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValue;
 use opentelemetry_proto::tonic::trace::v1::Span as Message;
 use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
@@ -37,6 +41,10 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// Choices that [`act`] tells apart, and those of [`make`].
+pub(super) const ACTIONS: u8 = 32;
+pub(super) const KINDS: u8 = 6;
+
 /// What is done to a span; each of it is something that the encoder has to get right.
 fn act(span: &Span, choice: u8) {
     let remote = SpanContext::new(
@@ -46,7 +54,7 @@ fn act(span: &Span, choice: u8) {
         true,
         TraceState::from_key_value([("k", "v")]).unwrap_or_default(),
     );
-    match choice % 20 {
+    match choice % ACTIONS {
         0 => drop(span.record("late", 5_i64)),
         1 => drop(span.record("late", u64::MAX)),
         2 => drop(span.record("late", "text")),
@@ -60,28 +68,43 @@ fn act(span: &Span, choice: u8) {
         10 => span.in_scope(|| tracing::error!("failed badly")),
         11 => span.in_scope(|| tracing::error!(error = %Failure)),
         12 => span.in_scope(|| info!(cause = &Failure as &dyn std::error::Error, "with a cause")),
-        13 => span.set_attribute("late", vec![opentelemetry::StringValue::from("a")].into_value()),
+        13 => span.set_attribute("late", array(vec![StringValue::from("a"), long().into()])),
         14 => span.add_event("by hand", vec![KeyValue::new("a", 1)]),
         15 => span.add_link(remote),
         16 => span.set_status(Status::error("by hand")),
         17 => span.update_name("renamed"),
         18 => span.in_scope(|| info!(level = "mine", "a key of our own")),
+        19 => drop(span.record("late", long().as_str())),
+        20 => span.in_scope(|| info!(text = long(), "with a long text")),
+        21 => drop(span.record("late", &b"\x01\xff"[..])),
+        22 => span.in_scope(|| info!(bytes = &b"\0"[..], "with bytes")),
+        23 => drop(span.record("late", i128::MIN)),
+        24 => span.set_attribute("flags", array(vec![true, false])),
+        25 => span.set_attribute("numbers", array(vec![i64::MIN, 0, 300])),
+        26 => span.set_attribute("ratios", array(vec![0.0, -1.5, f64::MAX])),
+        27 => span.set_attribute("none", array(Vec::<i64>::new())),
+        28 => span.add_link_with_attributes(remote, two_attributes()),
+        29 => span.add_event("by hand", two_attributes()),
+        30 => span.set_attribute("text", long()),
         _ => span.set_attribute("n", 1.5),
     }
 }
 
-trait IntoValue {
-    fn into_value(self) -> opentelemetry::Value;
+/// Text for whose length one byte is not enough.
+fn long() -> String {
+    "ü".repeat(100)
 }
 
-impl IntoValue for Vec<opentelemetry::StringValue> {
-    fn into_value(self) -> opentelemetry::Value {
-        opentelemetry::Value::Array(self.into())
-    }
+fn two_attributes() -> Vec<KeyValue> {
+    vec![KeyValue::new("first", 1), KeyValue::new("second", long())]
+}
+
+fn array(values: impl Into<Array>) -> Value {
+    Value::Array(values.into())
 }
 
 fn make(choice: u8) -> Span {
-    match choice % 6 {
+    match choice % KINDS {
         0 => info_span!("plain", late = tracing::field::Empty, a = 1_i64, b = true, c = -2.5),
         1 => info_span!(
             "http",
@@ -93,17 +116,30 @@ fn make(choice: u8) -> Span {
             http.request.method = "GET",
         ),
         2 => info_span!("own target", target = "mine", late = 0_u64),
-        3 => error_span!("wide", big = i128::MAX, huge = u128::MAX, small = 3_i128, late = "x"),
+        3 => {
+            let least = i128::MIN;
+            error_span!(
+                "wide",
+                least,
+                big = i128::MAX,
+                huge = u128::MAX,
+                small = 3_i128,
+                late = "x"
+            )
+        }
         4 => info_span!("err", error = &Failure as &dyn std::error::Error),
-        _ => info_span!("debug", value = ?Some("ü"), empty = "", otel.kind = "unknown"),
+        _ => {
+            info_span!("debug", value = ?Some("ü"), empty = "", otel.kind = "unknown", late = long())
+        }
     }
 }
 
-/// The chunk that a program of spans leaves behind, and the decoder that knows its engine.
+/// The chunk that a program of spans leaves behind, and the decoder that knows its engine, with
+/// threads or without.
 pub(super) fn run(
     program: &[(u8, Vec<u8>)],
     limits: Limits,
-) -> (Chunk, impl Fn() -> Decoder + use<>) {
+) -> (Chunk, impl Fn(bool) -> Decoder + use<>) {
     let (layer, engine) = without_worker(limits);
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
         let parent = Context::new().with_remote_span_context(SpanContext::new(
@@ -135,8 +171,8 @@ pub(super) fn run(
         .with_schema_url("https://example.com/scope")
         .with_attributes([KeyValue::new("a", "b")])
         .build();
-    let decoder = move || {
-        let with = MetadataAttributes { level: true, ..MetadataAttributes::default() };
+    let decoder = move |threads| {
+        let with = MetadataAttributes { level: true, threads, ..MetadataAttributes::default() };
         Decoder::new(engine.clone(), scope.clone(), with)
     };
     (chunk, decoder)
@@ -159,8 +195,10 @@ pub(super) fn sorted(mut message: Message) -> Message {
     message
 }
 
-fn check(program: &[(u8, Vec<u8>)], limits: Limits) {
+/// Compares what is sent of a program of spans, and returns it.
+fn check(program: &[(u8, Vec<u8>)], limits: Limits, has_threads: bool) -> Vec<Message> {
     let (mut chunk, decoder) = run(program, limits);
+    let decoder = || decoder(has_threads);
     let mut copy = chunk.clone();
     let calibration = crate::layer::Calibration::for_tests();
     let mut data = Vec::new();
@@ -176,22 +214,87 @@ fn check(program: &[(u8, Vec<u8>)], limits: Limits) {
     let by_data = messages(&EncodedSpans::from_span_data(&data));
     let by_data: Vec<_> = by_data.into_iter().map(sorted).collect();
     assert_eq!(by_data, expected);
+    sent
 }
+
+/// With counts of one or few where `is_tight`, and characters in a value where `is_short`.
+fn limits(is_tight: bool, is_short: bool) -> Limits {
+    let mut limits = Limits::default();
+    if is_tight {
+        limits.attributes = 3;
+        limits.events = 2;
+        limits.event_attributes = 2;
+        limits.links = 1;
+        limits.link_attributes = 1;
+    }
+    if is_short {
+        limits.values.length = SHORT;
+    }
+    limits
+}
+
+const SHORT: usize = 4;
 
 proptest! {
     #[test]
     fn our_bytes_are_what_opentelemetry_proto_would_send(
         program in prop::collection::vec((any::<u8>(), prop::collection::vec(any::<u8>(), 0..6)), 1..6),
         is_tight in any::<bool>(),
+        is_short in any::<bool>(),
+        has_threads in any::<bool>(),
     ) {
-        let mut limits = Limits::default();
-        if is_tight {
-            limits.attributes = 3;
-            limits.events = 2;
-            limits.event_attributes = 2;
-        }
-        check(&program, limits);
+        check(&program, limits(is_tight, is_short), has_threads);
     }
+}
+
+/// Every kind of span, each with everything that can be done to one.
+pub(super) fn everything() -> Vec<(u8, Vec<u8>)> {
+    (0..KINDS).map(|kind| (kind, (0..ACTIONS).collect())).collect()
+}
+
+/// The values of the attributes that have this key.
+fn values<'a>(attributes: &'a [Attribute], key: &str) -> Vec<&'a AnyValue> {
+    let with_key = attributes.iter().filter(|attribute| attribute.key == key);
+    with_key.filter_map(|attribute| attribute.value.as_ref()?.value.as_ref()).collect()
+}
+
+#[test]
+fn what_is_compared_is_there() {
+    let sent = check(&everything(), limits(false, false), false);
+    let spans = || sent.iter().filter(|span| !span.links.is_empty());
+    assert_eq!(spans().count(), usize::from(KINDS));
+    let is_long = |value: &&AnyValue| **value == AnyValue::StringValue(long());
+    for span in spans() {
+        for key in ["flags", "numbers", "ratios", "none"] {
+            let found = values(&span.attributes, key);
+            assert!(matches!(found[..], [AnyValue::ArrayValue(_)]), "{key} {found:?}");
+        }
+        assert!(values(&span.attributes, "text").iter().all(is_long));
+        assert!(span.events.iter().any(|e| values(&e.attributes, "text").iter().any(is_long)));
+        assert!(span.links.iter().any(|link| link.attributes.len() == 2));
+        assert!(values(&span.attributes, "thread.id").is_empty());
+    }
+    let with_threads = check(&everything(), limits(false, false), true);
+    assert!(with_threads.iter().all(|span| values(&span.attributes, "thread.id").len() == 1));
+
+    let tight = check(&everything(), limits(true, false), false);
+    for span in tight.iter().filter(|span| !span.links.is_empty()) {
+        assert_eq!((span.links.len(), span.dropped_links_count), (1, 1));
+        assert!(span.dropped_attributes_count > 0 && span.dropped_events_count > 0);
+    }
+    let with_attributes = [(0, vec![28, 15])];
+    let tight = check(&with_attributes, limits(true, false), false);
+    let link = tight.iter().find_map(|span| span.links.first()).unwrap();
+    assert_eq!((link.attributes.len(), link.dropped_attributes_count), (1, 1));
+}
+
+#[test]
+fn bytes_are_told_in_hexadecimal() {
+    let sent = check(&[(0, vec![21, 22])], limits(false, false), false);
+    let span = sent.iter().find(|span| !span.events.is_empty()).unwrap();
+    let text = |text: &str| AnyValue::StringValue(text.to_owned());
+    assert_eq!(values(&span.attributes, "late"), [&text("[01 ff]")]);
+    assert_eq!(values(&span.events[0].attributes, "bytes"), [&text("[00]")]);
 }
 
 pub(super) fn resource() -> Resource {
@@ -199,9 +302,9 @@ pub(super) fn resource() -> Resource {
         .with_schema_url(
             [
                 KeyValue::new("service.name", "shop"),
-                KeyValue::new("list", opentelemetry::Value::Array(vec![1_i64, 2].into())),
-                KeyValue::new("flags", opentelemetry::Value::Array(vec![true].into())),
-                KeyValue::new("ratios", opentelemetry::Value::Array(vec![0.5, -1.0].into())),
+                KeyValue::new("list", Value::Array(vec![1_i64, 2].into())),
+                KeyValue::new("flags", Value::Array(vec![true].into())),
+                KeyValue::new("ratios", Value::Array(vec![0.5, -1.0].into())),
             ],
             "https://example.com/resource",
         )
@@ -261,7 +364,7 @@ fn an_envelope_of_any_length_stands_before_the_spans() {
         let spans = &sent.resource_spans[0];
         assert_eq!(spans.scope_spans[0].spans[0].name, data[0].name, "{length}");
         let attribute = &spans.resource.as_ref().unwrap().attributes[0];
-        let expected = opentelemetry::Value::from(text);
+        let expected = Value::from(text);
         assert_eq!(attribute.value, Some(expected.into()), "{length}");
     }
 }
@@ -304,7 +407,7 @@ fn batches_are_cut_by_number_and_by_bytes() {
     let (mut chunk, decoder) = run(&vec![(0, vec![]); 10], Limits::default());
     let mut spans = EncodedSpans::default();
     let calibration = crate::layer::Calibration::for_tests();
-    SpanEncoder::new(decoder()).encode(&mut chunk, calibration, &mut spans);
+    SpanEncoder::new(decoder(false)).encode(&mut chunk, calibration, &mut spans);
     let all = messages(&spans);
     assert_eq!(all.len(), 20);
     let take = |spans: &mut EncodedSpans, max_spans, max_bytes, all| {
