@@ -12,7 +12,7 @@ use tracing::Metadata;
 use crate::layer::encoding::StatusCode;
 use crate::layer::engine::Engine;
 use crate::layer::record::{Body, Identity, Parent, Slot, State};
-use crate::layer::side::{attribute_bytes, event_bytes, link_bytes};
+use crate::layer::side::{attribute_bytes, event_bytes, link_bytes, shorten};
 use crate::propagation::{Carried, RawTraceState};
 
 /// Why a span's parent could not be set.
@@ -131,7 +131,8 @@ impl Engine {
         self.with_recording_body(id, |body| {
             let limit = self.limits.attributes as usize;
             let max_bytes = self.limits.values.span_bytes;
-            for attribute in attributes {
+            for mut attribute in attributes {
+                shorten([&mut attribute], self.limits.values.length);
                 let fields = body.metadata.map(Metadata::fields);
                 let side = body.side();
                 match side.attributes.iter().position(|kept| kept.key == attribute.key) {
@@ -189,8 +190,9 @@ impl Engine {
         id: u64,
         name: std::borrow::Cow<'static, str>,
         time: SystemTime,
-        attributes: Vec<KeyValue>,
+        mut attributes: Vec<KeyValue>,
     ) {
+        shorten(&mut attributes, self.limits.values.length);
         self.with_recording_body(id, |body| {
             let bytes = event_bytes(&name, &attributes);
             if body.event_count() < self.limits.events as usize
@@ -210,10 +212,11 @@ impl Engine {
         }
     }
 
-    pub(super) fn add_link(&self, slot: &Slot, id: u64, link: Link) {
+    pub(super) fn add_link(&self, slot: &Slot, id: u64, mut link: Link) {
         if slot.state() == State::NotSampled {
             return;
         }
+        shorten(&mut link.attributes, self.limits.values.length);
         if let Some(mut body) = slot.lock_if(id) {
             let limit = self.limits.links as usize;
             let side = body.side();

@@ -370,7 +370,7 @@ fn is_attribute(tag: u8) -> bool {
 
 /// At most `limit` characters of `value`.
 #[cold]
-fn truncated(value: &str, limit: usize) -> &str {
+pub(super) fn truncated(value: &str, limit: usize) -> &str {
     if value.len() <= limit {
         return value;
     }

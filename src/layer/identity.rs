@@ -8,6 +8,7 @@ use crate::export::decode::snapshot;
 use crate::layer::engine::Engine;
 use crate::layer::record::{Body, Identity, RANDOM, SAMPLED, Slot, State};
 use crate::layer::sampling::Question;
+use crate::layer::side::shorten;
 use crate::layer::thread::{asking, ids_without_thread, with_local};
 use crate::propagation::{Carried, RawTraceState, TraceParent};
 
@@ -62,7 +63,8 @@ impl Engine {
                 continue;
             }
             if decision.is_sampled {
-                for attribute in decision.attributes {
+                for mut attribute in decision.attributes {
+                    shorten([&mut attribute], self.limits.values.length);
                     body.attributes.side_attribute();
                     body.side().attributes.push(attribute);
                 }

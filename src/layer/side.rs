@@ -1,8 +1,9 @@
 //! What a span keeps at its side is bounded in bytes, as its values are.
 
 use opentelemetry::trace::{Event, Link};
-use opentelemetry::{Array, KeyValue, Value};
+use opentelemetry::{Array, KeyValue, StringValue, Value};
 
+use super::encoding::truncated;
 use super::record::Side;
 
 impl Side {
@@ -27,6 +28,23 @@ impl Side {
             self.attributes[at].value = value;
         }
         fits
+    }
+}
+
+/// Cuts text, alone or in an array, to so many characters, as fields are.
+pub(super) fn shorten<'a>(attributes: impl IntoIterator<Item = &'a mut KeyValue>, limit: usize) {
+    let cut = |text: &mut StringValue| {
+        let kept = truncated(text.as_str(), limit);
+        if kept.len() < text.as_str().len() {
+            *text = kept.to_owned().into();
+        }
+    };
+    for attribute in attributes {
+        match &mut attribute.value {
+            Value::String(text) => cut(text),
+            Value::Array(Array::String(texts)) => texts.iter_mut().for_each(cut),
+            _ => {}
+        }
     }
 }
 

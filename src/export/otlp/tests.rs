@@ -503,6 +503,39 @@ fn what_is_set_by_the_api_is_bounded_in_bytes_and_what_is_lost_is_counted() {
 }
 
 #[test]
+fn text_that_is_set_by_the_api_is_as_long_as_a_field_may_be() {
+    let (layer, engine) = without_worker(limits(false, true));
+    let long = || vec![KeyValue::new("text", "übermut"), KeyValue::new("number", 12_345)];
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        let span = info_span!("a", field = "übermut", debug = ?"übermut");
+        span.set_attribute("text", "übermut");
+        span.set_attribute("texts", array(vec![StringValue::from("übermut"), "üb".into()]));
+        span.add_event("übermut", long());
+        span.add_link_with_attributes(SpanContext::NONE, long());
+    });
+    engine.hand_over.collect();
+    let mut chunk = engine.hand_over.queue.pop().unwrap();
+    let none = MetadataAttributes { level: false, location: false, target: false, threads: false };
+    let mut spans = Vec::new();
+    Decoder::new(engine, InstrumentationScope::default(), none).decode(
+        &mut chunk,
+        crate::layer::Calibration::for_tests(),
+        &mut spans,
+    );
+    let kept = |attributes: &[KeyValue]| {
+        let pairs = attributes.iter().map(|kv| format!("{}={}", kv.key, kv.value));
+        pairs.collect::<Vec<_>>().join(" ")
+    };
+    let [span] = &spans[..] else { panic!("one span: {spans:?}") };
+    let expected = r#"field=über debug="übe text=über texts=["über","üb"]"#;
+    assert_eq!(kept(&span.attributes), expected);
+    // Names are no values.
+    assert_eq!(span.events[0].name, "übermut");
+    assert_eq!(kept(&span.events[0].attributes), "text=über number=12345");
+    assert_eq!(kept(&span.links[0].attributes), "text=über number=12345");
+}
+
+#[test]
 fn a_received_trace_state_is_exported_as_it_came() {
     let (layer, engine) = without_worker(Limits::default());
     let headers = HashMap::from([
