@@ -1,5 +1,6 @@
 //! The pipeline that `init` builds, from a span to a collector, with what can go wrong there.
 
+use std::collections::HashSet;
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -42,6 +43,27 @@ fn a_span_arrives_whole() {
     assert!(parent.start <= child.start && child.end <= parent.end);
     assert_adds_up(pipeline.stats(), 2, 0);
     assert_eq!(receiver.counts().malformed, 0);
+}
+
+#[test]
+fn a_batch_that_is_longer_than_a_receiver_takes_goes_in_several_requests() {
+    const SPANS: usize = 80;
+    // 4.7 MiB, where the receiver takes 4.
+    let text = "x".repeat(60 * 1024);
+    let receiver = OtlpReceiver::grpc();
+    let pipeline = pipeline(receiver.endpoint());
+    pipeline.run(|| {
+        for number in 0..SPANS {
+            info_span!("large", number, text).in_scope(|| ());
+        }
+    });
+    pipeline.guard.force_flush(LONG).unwrap();
+    let counts = receiver.counts();
+    assert!(counts.requests >= 2, "{counts:?}");
+    let spans = receiver.spans();
+    let arrived: HashSet<_> = spans.iter().map(|span| span.span_id).collect();
+    assert_eq!((spans.len(), arrived.len()), (SPANS, SPANS));
+    assert_adds_up(pipeline.stats(), SPANS as u64, 0);
 }
 
 #[test]
