@@ -80,6 +80,42 @@ fn what_a_collector_rejects_is_counted_as_that() {
 }
 
 #[test]
+fn a_warning_of_a_collector_costs_no_span() {
+    let receiver = OtlpReceiver::grpc();
+    receiver.set_behaviour(Behaviour::Claim(0));
+    let pipeline = pipeline(receiver.endpoint());
+    pipeline.close_spans(10);
+    pipeline.guard.force_flush(LONG).unwrap();
+    let stats = pipeline.stats();
+    assert_eq!((stats.exported(), stats.dropped().total()), (10, 0), "{stats}");
+    assert_eq!((receiver.counts().requests, receiver.spans().len()), (1, 10));
+}
+
+#[test]
+fn no_more_is_counted_as_rejected_than_was_sent() {
+    let receiver = OtlpReceiver::grpc();
+    let pipeline = pipeline(receiver.endpoint());
+    // 1. A batch of which more was rejected than was in it.
+    // 2. Another, so that what was too much of the first could be counted there.
+    for (batch, claimed) in [(1, 25), (2, i64::MAX as u64)] {
+        receiver.set_behaviour(Behaviour::Claim(claimed));
+        pipeline.close_spans(10);
+        assert_eq!(pipeline.guard.force_flush(LONG), Err(FlushError::ExportFailed));
+        let stats = pipeline.stats();
+        assert_eq!((stats.exported(), stats.dropped().rejected()), (0, batch * 10), "{stats}");
+        assert_adds_up(stats, batch * 10, 0);
+    }
+    // 3. A batch that is taken whole is counted as that.
+    receiver.set_behaviour(Behaviour::Accept);
+    pipeline.close_spans(10);
+    pipeline.guard.force_flush(LONG).unwrap();
+    let stats = pipeline.stats();
+    assert_eq!((stats.exported(), stats.dropped().rejected()), (10, 20), "{stats}");
+    assert_adds_up(stats, 30, 0);
+    assert_eq!(receiver.counts().requests, 3, "none is sent twice");
+}
+
+#[test]
 fn shutdown_makes_no_second_try_at_a_collector_that_is_not_there() {
     // A port that was free a moment ago: nobody listens.
     let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -5,6 +5,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use prost::Message as _;
+
+use super::response::{ExportResponse, PartialSuccess};
 use super::sending_tests::support::otlp_receiver::{Behaviour, OtlpReceiver};
 use super::sending_tests::{BOTH, exporter, receiver, send, spans};
 use super::{Cause, Delivered, Failure, Retry};
@@ -130,14 +133,41 @@ fn answers_that_vendors_give_are_understood() {
     }
 }
 
+#[test]
+fn what_a_collector_says_of_a_success_is_handed_on() {
+    const MOST: i64 = i64::MAX;
+    // One span is sent. How many more than that are rejected is bounded where batches are counted;
+    // fewer than none are none.
+    for (claimed, rejected) in [(0, 0), (1, 1), (100, 100), (MOST, MOST as usize), (-1, 0)] {
+        for message in ["", "slow down"] {
+            let expected = Delivered { rejected, message: message.to_owned() };
+            let partial_success =
+                Some(PartialSuccess { rejected_spans: claimed, error_message: message.to_owned() });
+            let body = ExportResponse { partial_success }.encode_to_vec();
+            let answer = answered_with("application/x-protobuf", &body, body.len());
+            assert_eq!(answer.as_ref(), Ok(&expected), "{claimed} {message}");
+            let body = format!(
+                r#"{{"partialSuccess":{{"rejectedSpans":"{claimed}","errorMessage":"{message}"}}}}"#
+            );
+            let answer = answered_with("application/json", &body, body.len());
+            assert_eq!(answer.as_ref(), Ok(&expected), "{claimed} {message}");
+        }
+    }
+}
+
 /// What sending a span ends in where the answer is 200 with such a body, of which so much is
 /// promised. There is one try.
-fn answered_with(kind: &str, body: &str, promised: usize) -> Result<Delivered, Failure> {
+fn answered_with(
+    kind: &str,
+    body: impl AsRef<[u8]>,
+    promised: usize,
+) -> Result<Delivered, Failure> {
     let kind = match kind {
         "" => String::new(),
         kind => format!("content-type: {kind}\r\n"),
     };
-    let answer = format!("HTTP/1.1 200 OK\r\n{kind}content-length: {promised}\r\n\r\n{body}");
+    let head = format!("HTTP/1.1 200 OK\r\n{kind}content-length: {promised}\r\n\r\n");
+    let answer = [head.as_bytes(), body.as_ref()].concat();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let answering = std::thread::spawn(move || {
@@ -150,7 +180,7 @@ fn answered_with(kind: &str, body: &str, promised: usize) -> Result<Delivered, F
             request.extend_from_slice(&part[..read]);
         }
         // Who has read enough of it hangs up.
-        let _ = connection.write_all(answer.as_bytes());
+        let _ = connection.write_all(&answer);
     });
     let runtime = OwnRuntime::new().unwrap();
     let exporter = exporter(&runtime, Protocol::HttpProtobuf, &endpoint, &[]).unwrap();

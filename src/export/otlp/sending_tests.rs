@@ -155,6 +155,23 @@ fn spans_of_other_exporters_keep_their_scopes() {
 }
 
 #[test]
+fn no_more_is_rejected_than_a_request_had() {
+    for protocol in BOTH {
+        let runtime = OwnRuntime::new().unwrap();
+        let receiver = receiver(protocol);
+        receiver.set_behaviour(Behaviour::Claim(100));
+        let exporter = exporter(&runtime, protocol, receiver.endpoint(), &[]).unwrap();
+        let of = |id, scope: &'static str| SpanData {
+            instrumentation_scope: InstrumentationScope::builder(scope).build(),
+            ..span(id)
+        };
+        let batch = [of(1, "a"), of(2, "a"), of(3, "b")];
+        let delivered = runtime.block_on(exporter.send_data(&batch, || false)).unwrap();
+        assert_eq!((receiver.counts().requests, delivered.rejected), (2, 3), "{protocol:?}");
+    }
+}
+
+#[test]
 fn what_passes_is_tried_again_until_it_has_passed() {
     for protocol in BOTH {
         let runtime = OwnRuntime::new().unwrap();

@@ -12,6 +12,9 @@ pub(crate) enum Behaviour {
     /// Keeps the spans and answers at once.
     #[default]
     Accept,
+    /// Keeps the spans, and says that so many of them were rejected, whether or not there were as
+    /// many.
+    Claim(u64),
     /// Accepts this many requests; from the next on, cuts every connection without an answer.
     CloseAfter(usize),
     /// Keeps the spans and answers after this long. A client that gives up first has sent nothing.

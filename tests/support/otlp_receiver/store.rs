@@ -73,6 +73,7 @@ struct State {
 /// What the behaviour in force means for one request.
 enum Verdict {
     Keep { reject: usize, after: Option<Duration> },
+    Claim(u64),
     Refuse(Refusal),
     Cut,
     Hang,
@@ -125,6 +126,10 @@ impl Store {
                     tokio::time::sleep(delay).await;
                 }
                 self.keep(spans, reject)
+            }
+            Verdict::Claim(rejected) => {
+                self.keep(spans, 0);
+                Answer::Partial { rejected }
             }
             Verdict::Refuse(refusal) => Answer::Refused(refusal),
             Verdict::Cut => {
@@ -268,6 +273,7 @@ impl Behaviour {
         match self {
             // Nonsense is answered before a request is read; this one raced with the change.
             Self::Accept | Self::Garbage | Self::Page => Verdict::Keep { reject: 0, after: None },
+            Self::Claim(rejected) => Verdict::Claim(*rejected),
             Self::CloseAfter(0) => Verdict::Cut,
             Self::CloseAfter(left) => {
                 *left -= 1;
