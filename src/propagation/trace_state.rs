@@ -13,7 +13,8 @@ const MAX_MEMBERS: usize = 32;
 const MAX_KEY: usize = 256;
 const MAX_VALUE: usize = 256;
 
-/// A `tracestate` header as received: level-2 keys do not fit [`TraceState`], so the text is kept.
+/// A `tracestate` header as received: not all keys of level 2 fit [`TraceState`], so the text is
+/// kept.
 ///
 /// Rides in the [`Context`] as a value, next to the remote span context. Empty stands for none,
 /// since a value cannot be taken out of a context.

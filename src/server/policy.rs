@@ -10,6 +10,13 @@ pub enum Trust {
     #[default]
     Parent,
     /// The span starts a trace of its own and links to the caller's span. Baggage is dropped.
+    ///
+    /// Of the caller's `tracestate` the link has what a [`TraceState`] can hold, which does not take
+    /// every name that level 2 of the W3C's recommendation allows: none with two `@`, or with more
+    /// than 13 characters behind one. Such members are left out. A span that continues the caller's
+    /// trace is exported with all of them, where OTLP is the only exporter.
+    ///
+    /// [`TraceState`]: opentelemetry::trace::TraceState
     Link,
     /// As if the request had brought nothing.
     Ignore,

@@ -259,7 +259,8 @@ async fn public_endpoint_links_or_ignores_the_caller() {
                 opentelemetry::Context::map_current(|cx| cx.baggage().len().to_string())
             }));
         });
-        let caller = format!("traceparent: {CALLER}\ntracestate: a=1\nbaggage: user=a");
+        // The first member is more than a `TraceState`, and so a link, can hold.
+        let caller = format!("traceparent: {CALLER}\ntracestate: a@b@c=0,a=1\nbaggage: user=a");
 
         for (path, is_continued, links, baggage) in
             [("/parent", true, 0, "1"), ("/link", false, 1, "0"), ("/ignore", false, 0, "0")]
