@@ -5,6 +5,7 @@ use std::time::Duration;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 
+use crate::loss::Loss;
 use crate::plan::{Part, Plan};
 use crate::receiver::Receiver;
 use crate::samples::Samples;
@@ -18,6 +19,12 @@ pub(crate) struct Row {
     pub(crate) micros: Samples,
     pub(crate) spans: u64,
     pub(crate) lost: u64,
+}
+
+impl Row {
+    pub(crate) fn loss(&self) -> Loss {
+        Loss { lost: self.lost, of: self.spans }
+    }
 }
 
 pub(crate) fn stacks() -> Vec<Exporting> {

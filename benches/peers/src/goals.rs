@@ -73,24 +73,24 @@ fn propagation(results: &Results, goals: &mut Vec<Goal>) {
 }
 
 fn export(results: &Results, goals: &mut Vec<Goal>) {
-    let micros =
-        |name: &str| results.export.iter().find(|row| row.stack == name).map(|row| &row.micros);
+    let row = |name: &str| results.export.iter().find(|row| row.stack == name);
     let [ours, _, options_off, defaults] = export_stacks::ALL else { return };
     let (Some(ours), Some(options_off), Some(defaults)) =
-        (micros(ours.name), micros(options_off.name), micros(defaults.name))
+        (row(ours.name), row(options_off.name), row(defaults.name))
     else {
         return;
     };
+    let (note, ours) = (ours.loss().note(), &ours.micros);
     goals.push(Goal {
         what: "processor time for an exported span, gRPC",
         limit: "1.5 µs".to_owned(),
-        measured: format!("{:.2} µs (least {:.2})", ours.median(), ours.least()),
+        measured: format!("{:.2} µs (least {:.2}){note}", ours.median(), ours.least()),
         verdict: verdict(ours.median(), 1.5),
     });
     let what = "the same, of tracing-opentelemetry with defaults, SDK and opentelemetry-otlp";
-    goals.push(ratio(what, ours.by(defaults), 0.125));
+    goals.push(ratio(what, ours.by(&defaults.micros), 0.125));
     let what = "the same, of tracing-opentelemetry with every option off";
-    goals.push(ratio(what, ours.by(options_off), 0.125));
+    goals.push(ratio(what, ours.by(&options_off.micros), 0.125));
 }
 
 fn http(results: &Results, goals: &mut Vec<Goal>) {
@@ -105,7 +105,7 @@ fn http(results: &Results, goals: &mut Vec<Goal>) {
         goals.push(Goal {
             what,
             limit: format!("{:.0} %", limit * 100.0),
-            measured: format!("{:.1} %", lost * 100.0),
+            measured: format!("{:.1} %{}", lost * 100.0, row.loss().note()),
             verdict: verdict(lost, limit),
         });
     }
@@ -192,7 +192,7 @@ fn verdict(value: f64, limit: f64) -> String {
 mod tests {
     use super::*;
     use crate::hot::Row;
-    use crate::instructions::Instructions;
+    use crate::http;
     use crate::shared::child::Spans;
 
     #[test]
@@ -234,19 +234,33 @@ mod tests {
     }
 
     #[test]
+    fn throughput_says_how_many_spans_it_did_not_deliver() {
+        let row = |stack, rate, lost| http::Row {
+            stack,
+            rate: Samples(vec![rate]),
+            cpu: Samples(vec![1.0]),
+            spans: 1_000,
+            lost,
+            delivered: 1_000 - lost,
+            missing: 0,
+        };
+        let results = Results {
+            http: vec![
+                row(http_stacks::BARE, 100.0, 0),
+                row("spanbridge, unsampled", 99.0, 0),
+                row("spanbridge, sampled, gRPC", 80.0, 470),
+            ],
+            ..Results::default()
+        };
+        let measured: Vec<_> = goals(&results).into_iter().map(|goal| goal.measured).collect();
+        assert_eq!(measured[..2], ["20.0 % (47 % of spans lost)", "1.0 %"]);
+    }
+
+    #[test]
     fn a_span_that_nobody_knows_of_is_missed() {
         let spans = Spans { started: 10, exported: 7, dropped: Some(2) };
         let row = |stack| Row { work: Work::Span, stack, nanos: Samples::default(), spans };
-        let results = |stack| Results {
-            hot: vec![row(stack)],
-            propagation: None,
-            instructions: Instructions::default(),
-            scaling: Vec::new(),
-            export: Vec::new(),
-            legacy: Vec::new(),
-            http: Vec::new(),
-            seconds: 0,
-        };
+        let results = |stack| Results { hot: vec![row(stack)], ..Results::default() };
         let ours = unaccounted(&results(ours::SAMPLED.name)).unwrap();
         assert_eq!((&*ours.measured, &*ours.verdict), ("1 of 10", "**not met**: 1"));
         assert_eq!(unaccounted(&results(theirs::DEFAULTS.name)), None);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::loss::Loss;
 use crate::plan::{Part, Plan};
 use crate::samples::Samples;
 use crate::shared::child::{Process, Spans};
@@ -17,6 +18,12 @@ pub(crate) struct Row {
     /// Nanoseconds for one, round by round.
     pub(crate) nanos: Samples,
     pub(crate) spans: Spans,
+}
+
+impl Row {
+    pub(crate) fn loss(&self) -> Loss {
+        self.spans.into()
+    }
 }
 
 /// All works on all stacks that can do them: work after work, and for each the stacks in turn.

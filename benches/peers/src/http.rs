@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::http_stacks::{self, HttpStack};
+use crate::loss::Loss;
 use crate::plan::{Part, Plan};
 use crate::receiver::Receiver;
 use crate::samples::Samples;
@@ -25,6 +26,12 @@ pub(crate) struct Row {
     /// What the server says to have delivered, and what of that did not arrive.
     pub(crate) delivered: u64,
     pub(crate) missing: u64,
+}
+
+impl Row {
+    pub(crate) fn loss(&self) -> Loss {
+        Loss { lost: self.lost, of: self.spans }
+    }
 }
 
 /// That there is a `wrk`, before anything else takes its time.

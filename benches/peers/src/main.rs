@@ -13,6 +13,7 @@ mod http;
 mod http_stacks;
 mod instructions;
 mod legacy;
+mod loss;
 mod machine;
 mod plan;
 mod plot;

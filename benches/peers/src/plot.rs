@@ -6,11 +6,11 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use crate::loss::Loss;
 use crate::report::Results;
 use crate::samples::Samples;
-use crate::scaling;
 use crate::shared::work::Work;
-use crate::stacks;
+use crate::{hot, http, scaling, stacks};
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
@@ -22,15 +22,30 @@ const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
 const WIDTH: u32 = 900;
 const ROW: u32 = 24;
 const HEAD: u32 = 40;
-/// For the names at the left and the figures at the right.
+/// For the names at the left and the figures at the right, without and with what was lost.
 const NAMES: i32 = 400;
 const FIGURES: i32 = 90;
+const FIGURES_WITH_LOSS: i32 = 220;
 
 /// Horizontal bars with a title.
 struct Panel {
     title: &'static str,
     decimals: usize,
-    bars: Vec<(&'static str, f64)>,
+    bars: Vec<Bar>,
+}
+
+/// Of a stack.
+struct Bar {
+    name: &'static str,
+    value: f64,
+    loss: Loss,
+}
+
+impl Bar {
+    /// What stands at its end: who drops spans does less for them.
+    fn figure(&self, decimals: usize) -> String {
+        format!("{:.decimals$}{}", self.value, self.loss.note())
+    }
 }
 
 /// Draws what was measured: the costs in one file, and scaling in another.
@@ -59,37 +74,49 @@ pub(crate) fn title(file: &Path) -> &'static str {
 }
 
 fn panels(results: &Results) -> Vec<Panel> {
-    let bar = |name, samples: &Samples| (name, samples.median());
-    let hot = |work| {
-        let named = |stack: &'static str| Some(bar(stack, results.nanos(work, stack)?));
-        stacks::ALL.iter().filter_map(|stack| named(stack.name)).collect()
+    let bar = |name, samples: &Samples, loss| Bar { name, value: samples.median(), loss };
+    let one_thread = |rows: &[hot::Row], work| {
+        let rows = rows.iter().filter(|row| row.work == work);
+        rows.map(|row| bar(row.stack, &row.nanos, row.loss())).collect()
+    };
+    let under_wrk = |value: fn(&http::Row) -> f64| {
+        let bar = |row: &http::Row| Bar { name: row.stack, value: value(row), loss: row.loss() };
+        results.http.iter().map(bar).collect()
     };
     let panels = [
         Panel {
             title: "A request: extract, SERVER span, CLIENT span, inject (ns)",
             decimals: 0,
-            bars: hot(Work::Request),
+            bars: one_thread(&results.hot, Work::Request),
         },
-        Panel { title: "A span with 8 attributes (ns)", decimals: 0, bars: hot(Work::Span8) },
+        Panel {
+            title: "A span with 8 attributes (ns)",
+            decimals: 0,
+            bars: one_thread(&results.hot, Work::Span8),
+        },
         Panel {
             title: "A span, made and delivered over gRPC (µs of processor time)",
             decimals: 2,
-            bars: results.export.iter().map(|row| bar(row.stack, &row.micros)).collect(),
+            bars: results
+                .export
+                .iter()
+                .map(|row| bar(row.stack, &row.micros, row.loss()))
+                .collect(),
         },
         Panel {
             title: "An operation of two steps (ns)",
             decimals: 0,
-            bars: results.legacy.iter().map(|row| bar(row.stack, &row.nanos)).collect(),
+            bars: one_thread(&results.legacy, Work::Trace),
         },
         Panel {
             title: "actix-web under wrk (µs of processor time for a request)",
             decimals: 2,
-            bars: results.http.iter().map(|row| bar(row.stack, &row.cpu)).collect(),
+            bars: under_wrk(|row| row.cpu.median()),
         },
         Panel {
             title: "actix-web under wrk (thousands of requests a second; more is better)",
             decimals: 1,
-            bars: results.http.iter().map(|row| (row.stack, row.rate.median() / 1_000.0)).collect(),
+            bars: under_wrk(|row| row.rate.median() / 1_000.0),
         },
     ];
     panels.into_iter().filter(|panel| !panel.bars.is_empty()).collect()
@@ -124,17 +151,18 @@ fn bars(area: &Area<'_>, panel: &Panel) -> Drawn {
     let style = |size: u32| ("sans-serif", size).into_font().color(&INK);
     let anchored = |horizontal| style(14).pos(Pos::new(horizontal, VPos::Center));
     area.draw(&Text::new(panel.title, (12, 14), style(17)))?;
-    let most = panel.bars.iter().map(|(_, value)| *value).fold(f64::MIN_POSITIVE, f64::max);
-    let room = f64::from(WIDTH as i32 - NAMES - FIGURES);
-    for (row, (name, value)) in panel.bars.iter().enumerate() {
+    let most = panel.bars.iter().map(|bar| bar.value).fold(f64::MIN_POSITIVE, f64::max);
+    let is_lossy = panel.bars.iter().any(|bar| !bar.loss.note().is_empty());
+    let figures = if is_lossy { FIGURES_WITH_LOSS } else { FIGURES };
+    let room = f64::from(WIDTH as i32 - NAMES - figures);
+    for (row, bar) in panel.bars.iter().enumerate() {
         let top = (HEAD + ROW * row as u32) as i32;
         let middle = top + ROW as i32 / 2;
-        let end = NAMES + (room * value / most).round() as i32;
-        area.draw(&Text::new(*name, (NAMES - 8, middle), anchored(HPos::Right)))?;
-        let bar = [(NAMES, top + 3), (end.max(NAMES + 1), top + ROW as i32 - 3)];
-        area.draw(&Rectangle::new(bar, color(name).filled()))?;
-        let figure = format!("{value:.*}", panel.decimals);
-        area.draw(&Text::new(figure, (end + 6, middle), anchored(HPos::Left)))?;
+        let end = NAMES + (room * bar.value / most).round() as i32;
+        area.draw(&Text::new(bar.name, (NAMES - 8, middle), anchored(HPos::Right)))?;
+        let corners = [(NAMES, top + 3), (end.max(NAMES + 1), top + ROW as i32 - 3)];
+        area.draw(&Rectangle::new(corners, color(bar.name).filled()))?;
+        area.draw(&Text::new(bar.figure(panel.decimals), (end + 6, middle), anchored(HPos::Left)))?;
     }
     Ok(())
 }
@@ -182,4 +210,43 @@ fn threads(rows: &[scaling::Row], file: &Path) -> Drawn {
         .draw()?;
     root.present()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_says_what_was_lost_for_its_length() {
+        let row = |stack, lost| http::Row {
+            stack,
+            rate: Samples(vec![35_204.0]),
+            cpu: Samples(vec![28.06]),
+            spans: 1_000,
+            lost,
+            delivered: 1_000 - lost,
+            missing: 0,
+        };
+        let results = Results {
+            http: vec![row("spanbridge, sampled, gRPC", 470), row("tracing-actix-web", 6)],
+            ..Results::default()
+        };
+        let panels = panels(&results);
+        let figures = |panel: &Panel| -> Vec<_> {
+            panel.bars.iter().map(|bar| bar.figure(panel.decimals)).collect()
+        };
+        assert_eq!(figures(&panels[0]), ["28.06 (47 % of spans lost)", "28.06"]);
+        assert_eq!(figures(&panels[1]), ["35.2 (47 % of spans lost)", "35.2"]);
+    }
+
+    #[test]
+    fn what_was_lost_is_drawn() {
+        let file = std::env::temp_dir().join(format!("bars-{}.svg", std::process::id()));
+        let loss = Loss { lost: 99, of: 100 };
+        let bar = Bar { name: "x", value: 88_888.8, loss };
+        costs(&[Panel { title: "x", decimals: 1, bars: vec![bar] }], &file).unwrap();
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        assert!(text.contains("88888.8 (99 % of spans lost)"), "{text}");
+    }
 }

@@ -15,7 +15,7 @@ use crate::shared::work::Work;
 use crate::{export, goals, http, http_stacks, legacy, plot, scaling, stacks, theirs};
 
 /// Of all parts; empty where a part was left out.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Results {
     pub(crate) hot: Vec<Row>,
     pub(crate) propagation: Option<Propagation>,
@@ -196,7 +196,7 @@ fn times_table(text: &mut String, rows: &[Row], work: Work, base: (&str, &str)) 
                 nanos.spread() * 100.0,
                 base.map_or_else(String::new, |base| rounded(nanos.less(base))),
                 defaults.map_or_else(String::new, |base| format!("{:.2}", nanos.by(base))),
-                row.spans.started.saturating_sub(row.spans.exported),
+                row.loss().lost,
             ),
         );
     }
