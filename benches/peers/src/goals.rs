@@ -97,8 +97,9 @@ fn http(results: &Results, goals: &mut Vec<Goal>) {
     let row = |name: &str| results.http.iter().find(|row| row.stack == name);
     let Some(bare) = row(http_stacks::BARE) else { return };
     for (what, stack, limit) in [
-        ("throughput lost under wrk, all sampled, gRPC", "spanbridge, sampled, gRPC", 0.10),
-        ("throughput lost under wrk, not sampled", "spanbridge, unsampled", 0.02),
+        ("throughput lost under wrk, all sampled, gRPC", http_stacks::DEFAULT_BATCHES, 0.10),
+        ("the same, with large batches", http_stacks::LARGE_BATCHES, 0.10),
+        ("throughput lost under wrk, not sampled", http_stacks::UNSAMPLED, 0.02),
     ] {
         let row = row(stack).expect("is in the list of servers");
         let lost = 1.0 - row.rate.by(&bare.rate);
@@ -247,13 +248,14 @@ mod tests {
         let results = Results {
             http: vec![
                 row(http_stacks::BARE, 100.0, 0),
-                row("spanbridge, unsampled", 99.0, 0),
-                row("spanbridge, sampled, gRPC", 80.0, 470),
+                row(http_stacks::UNSAMPLED, 99.0, 0),
+                row(http_stacks::DEFAULT_BATCHES, 80.0, 470),
+                row(http_stacks::LARGE_BATCHES, 75.0, 0),
             ],
             ..Results::default()
         };
         let measured: Vec<_> = goals(&results).into_iter().map(|goal| goal.measured).collect();
-        assert_eq!(measured[..2], ["20.0 % (47 % of spans lost)", "1.0 %"]);
+        assert_eq!(measured[..3], ["20.0 % (47 % of spans lost)", "25.0 %", "1.0 %"]);
     }
 
     #[test]

@@ -110,6 +110,7 @@ impl Server {
         let program = std::env::current_exe().expect("a running benchmark has a path");
         let mut child = Command::new(program)
             .args([http_stacks::FLAG, stack.name, collector])
+            .envs(stack.variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -379,6 +379,8 @@ const UNEQUAL: &str = "\
   its fields only where it prints them, on one line. A `legacy::Trace` keeps its fields, since it may
   have to be printed later, with the operations around it, and prints what Kubernetes prints. Spans
   with two events are never printed. What is printed goes to a writer that throws it away.
+* `large batches` sets `OTEL_BSP_MAX_EXPORT_BATCH_SIZE=4096` and `OTEL_BSP_MAX_QUEUE_SIZE=32768`; every
+  other row has its stack's defaults.
 * `thrown away` shows what the middleware and the layer cost without a client of gRPC on the same
   processors.
 ";
