@@ -112,12 +112,12 @@ fn http(results: &Results, goals: &mut Vec<Goal>) {
     }
 }
 
-/// What the receivers have against what servers say to have delivered, and what became of the spans
-/// of the other parts against what the works make.
+/// What servers say of their spans against requests and what the receivers have, and what became of
+/// the spans of the other parts against what the works make.
 fn unaccounted(results: &Results) -> Option<Goal> {
     let (mut all, mut missing) = (0, 0);
     for row in results.http.iter().filter(|row| stacks::is_ours(row.stack)) {
-        all += row.delivered;
+        all += row.started;
         missing += row.missing;
     }
     let hot = results.hot.iter().map(|row| (row.stack, row.spans));
@@ -130,7 +130,7 @@ fn unaccounted(results: &Results) -> Option<Goal> {
         missing += spans.started.abs_diff(known);
     }
     (all > 0).then(|| Goal {
-        what: "spans unaccounted for, by who makes them and by who receives them",
+        what: "spans unaccounted for, by who asks for them, who makes them and who receives them",
         limit: "0".to_owned(),
         measured: format!("{missing} of {all}"),
         verdict: verdict(missing as f64, 0.0),
@@ -196,6 +196,18 @@ mod tests {
     use crate::http;
     use crate::shared::child::Spans;
 
+    fn served(stack: &'static str, rate: f64, lost: u64) -> http::Row {
+        http::Row {
+            stack,
+            rate: Samples(vec![rate]),
+            cpu: Samples(vec![1.0]),
+            spans: 1_000,
+            lost,
+            started: 1_000,
+            missing: 0,
+        }
+    }
+
     #[test]
     fn the_distance_to_a_goal_is_said() {
         assert_eq!(verdict(1.5, 1.5), "met");
@@ -236,21 +248,12 @@ mod tests {
 
     #[test]
     fn throughput_says_how_many_spans_it_did_not_deliver() {
-        let row = |stack, rate, lost| http::Row {
-            stack,
-            rate: Samples(vec![rate]),
-            cpu: Samples(vec![1.0]),
-            spans: 1_000,
-            lost,
-            delivered: 1_000 - lost,
-            missing: 0,
-        };
         let results = Results {
             http: vec![
-                row(http_stacks::BARE, 100.0, 0),
-                row(http_stacks::UNSAMPLED, 99.0, 0),
-                row(http_stacks::DEFAULT_BATCHES, 80.0, 470),
-                row(http_stacks::LARGE_BATCHES, 75.0, 0),
+                served(http_stacks::BARE, 100.0, 0),
+                served(http_stacks::UNSAMPLED, 99.0, 0),
+                served(http_stacks::DEFAULT_BATCHES, 80.0, 470),
+                served(http_stacks::LARGE_BATCHES, 75.0, 0),
             ],
             ..Results::default()
         };
@@ -266,5 +269,17 @@ mod tests {
         let ours = unaccounted(&results(ours::SAMPLED.name)).unwrap();
         assert_eq!((&*ours.measured, &*ours.verdict), ("1 of 10", "**not met**: 1"));
         assert_eq!(unaccounted(&results(theirs::DEFAULTS.name)), None);
+    }
+
+    #[test]
+    fn a_server_whose_account_does_not_add_up_misses_its_goal() {
+        let judged = |missing| {
+            let row = http::Row { missing, ..served(http_stacks::DEFAULT_BATCHES, 80.0, 470) };
+            let results = Results { http: vec![row], ..Results::default() };
+            let goal = unaccounted(&results).unwrap();
+            (goal.measured, goal.verdict)
+        };
+        assert_eq!(judged(0), ("0 of 1000".to_owned(), "met".to_owned()));
+        assert_eq!(judged(3), ("3 of 1000".to_owned(), "**not met**: 3".to_owned()));
     }
 }

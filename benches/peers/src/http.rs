@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use crate::account::Account;
 use crate::http_stacks::{self, HttpStack};
 use crate::loss::Loss;
 use crate::plan::{Part, Plan};
@@ -23,8 +24,8 @@ pub(crate) struct Row {
     /// What should have arrived at the collector, and what did not.
     pub(crate) spans: u64,
     pub(crate) lost: u64,
-    /// What the server says to have delivered, and what of that did not arrive.
-    pub(crate) delivered: u64,
+    /// What a server that counts says to have started, and how many spans nobody accounts for.
+    pub(crate) started: u64,
     pub(crate) missing: u64,
 }
 
@@ -50,8 +51,6 @@ pub(crate) fn measure(plan: &Plan, say: &dyn Fn(&str)) -> Result<Vec<Row>, Strin
     if !plan.wants(Part::Http) {
         return Ok(Vec::new());
     }
-    let receiver =
-        Receiver::start().map_err(|error| format!("the receiver cannot start: {error}"))?;
     let seconds = if plan.quick { 1 } else { 2 };
     let row = |stack: &HttpStack| Row {
         stack: stack.name,
@@ -59,38 +58,40 @@ pub(crate) fn measure(plan: &Plan, say: &dyn Fn(&str)) -> Result<Vec<Row>, Strin
         cpu: Samples::default(),
         spans: 0,
         lost: 0,
-        delivered: 0,
+        started: 0,
         missing: 0,
     };
     let mut rows: Vec<_> = http_stacks::ALL.iter().map(row).collect();
-    let mut servers: Vec<_> =
-        http_stacks::ALL.iter().map(|stack| Server::start(stack, receiver.endpoint())).collect();
-    let mut delivered = Vec::new();
+    let mut servers =
+        http_stacks::ALL.iter().map(Server::start).collect::<Result<Vec<_>, String>>()?;
+    let mut accounts = Vec::new();
     for (stack, server) in http_stacks::ALL.iter().zip(&mut servers) {
         wrk(stack, server.port, 1)?;
-        delivered.push(server.flush());
+        accounts.push(server.flush());
     }
     for round in 1..=plan.rounds(11) {
         say(&format!("HTTP, round {round}"));
         for turn in 0..servers.len() {
             let at = (turn + round) % servers.len();
             let (stack, server, row) = (&http_stacks::ALL[at], &mut servers[at], &mut rows[at]);
-            let arrived = receiver.spans();
+            let arrived = server.receiver.spans();
             let cpu = export::processor_time(server.child.id());
             let load = wrk(stack, server.port, seconds)?;
-            let before = std::mem::replace(&mut delivered[at], server.flush());
+            let before = std::mem::replace(&mut accounts[at], server.flush());
             let cpu = export::processor_time(server.child.id()) - cpu;
             row.rate.push(load.rate);
             row.cpu.push(cpu.as_secs_f64() * 1e6 / load.requests as f64);
-            if stack.exports {
-                let arrived = receiver.spans() - arrived;
+            let arrived = stack.exports.then(|| server.receiver.spans() - arrived);
+            if let Some(arrived) = arrived {
                 row.spans += load.requests;
                 // What was under way when `wrk` stopped comes as well, and is not counted by it.
                 row.lost += load.requests.saturating_sub(arrived);
-                if let (Some(before), Some(now)) = (before, delivered[at]) {
-                    row.delivered += now - before;
-                    row.missing += (now - before).saturating_sub(arrived);
-                }
+            }
+            if let (Some(before), Some(now)) = (before, accounts[at]) {
+                let account = now.since(before);
+                let requests = if stack.sampled { load.requests } else { 0 };
+                row.started += account.started;
+                row.missing += account.missing(requests, CONNECTIONS, arrived);
             }
         }
     }
@@ -99,6 +100,8 @@ pub(crate) fn measure(plan: &Plan, say: &dyn Fn(&str)) -> Result<Vec<Row>, Strin
 
 /// A server's process. Dropping it ends that.
 struct Server {
+    /// Its own: what another server sends late is not to be taken for its spans.
+    receiver: Receiver,
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
@@ -106,10 +109,12 @@ struct Server {
 }
 
 impl Server {
-    fn start(stack: &HttpStack, collector: &str) -> Self {
+    fn start(stack: &HttpStack) -> Result<Self, String> {
+        let receiver =
+            Receiver::start().map_err(|error| format!("the receiver cannot start: {error}"))?;
         let program = std::env::current_exe().expect("a running benchmark has a path");
         let mut child = Command::new(program)
-            .args([http_stacks::FLAG, stack.name, collector])
+            .args([http_stacks::FLAG, stack.name, receiver.endpoint()])
             .envs(stack.variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -117,18 +122,18 @@ impl Server {
             .expect("the benchmark can start itself");
         let input = child.stdin.take().expect("its input is a pipe");
         let output = BufReader::new(child.stdout.take().expect("its output is a pipe"));
-        let mut server = Self { child, input, output, port: 0 };
+        let mut server = Self { receiver, child, input, output, port: 0 };
         server.port = server.line().parse().expect("it says its port");
-        server
+        Ok(server)
     }
 
-    /// Waits until what it recorded has been exported. How many spans it says to have delivered so
-    /// far, if it counts them.
-    fn flush(&mut self) -> Option<u64> {
+    /// Waits until what it recorded has been exported. What it says of its spans so far, if it
+    /// counts them.
+    fn flush(&mut self) -> Option<Account> {
         writeln!(self.input, "flush").expect("the server listens");
         match self.line().as_str() {
             "-" => None,
-            count => Some(count.parse().expect("the server answers with a number")),
+            line => Some(Account::read(line).expect("the server answers with three numbers")),
         }
     }
 

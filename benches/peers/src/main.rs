@@ -3,6 +3,7 @@
 //!
 //! Each stack runs in processes of its own, which are this program with other arguments.
 
+mod account;
 mod export;
 #[path = "../../export/stacks.rs"]
 mod export_stacks;

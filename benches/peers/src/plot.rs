@@ -224,7 +224,7 @@ mod tests {
             cpu: Samples(vec![28.06]),
             spans: 1_000,
             lost,
-            delivered: 1_000 - lost,
+            started: 1_000,
             missing: 0,
         };
         let results = Results {
