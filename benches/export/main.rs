@@ -6,7 +6,8 @@
 //! printed. Half of the spans have ten attributes, half of them five, as in `request`.
 //!
 //! What is unequal: the SDK's batch processor sends what it has at each 512th span, as ours does, but
-//! builds and sends on its own thread with a runtime beside it.
+//! builds and sends on its own thread with a runtime beside it. A filter above all layers, the same for
+//! each stack, keeps the exporters' own spans out.
 
 #[path = "../shared/mod.rs"]
 mod shared;
@@ -43,6 +44,7 @@ fn main() {
             let cpu = export::start(stack.name, receiver.endpoint(), spans);
             let arrived = receiver.counts().spans_accepted.saturating_sub(export::WARM_UP);
             assert!(arrived > 0, "{}: nothing arrived", stack.name);
+            assert!(arrived <= spans, "{}: traces its own exporter: {arrived} spans", stack.name);
             costs.push((cpu.as_nanos() as f64 / arrived as f64, arrived));
         }
     }

@@ -7,6 +7,7 @@ use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use spanbridge::TracingConfig;
 use tracing::Level;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
 use crate::shared::export::{Exporting, Pipeline};
@@ -31,6 +32,12 @@ fn pipeline(flush: impl Fn() + 'static) -> Pipeline {
     Pipeline { spans, flush: Box::new(flush) }
 }
 
+/// Only the spans that are measured: those of an exporter's own h2 and tonic would be traced and
+/// exported again. Above all layers, where it costs a span nothing, and the same for each stack.
+fn measured() -> Targets {
+    Targets::new().with_target(env!("CARGO_CRATE_NAME"), Level::TRACE)
+}
+
 fn ours(endpoint: &str) -> Pipeline {
     let config = TracingConfig::default()
         .with_url(endpoint)
@@ -38,7 +45,7 @@ fn ours(endpoint: &str) -> Pipeline {
         .with_service_name("bench");
     let (layer, guard) =
         spanbridge::layer_from(Some(config)).expect("is valid").expect("tracing is on");
-    tracing_subscriber::registry().with(layer).init();
+    tracing_subscriber::registry().with(measured()).with(layer).init();
     pipeline(move || {
         let _ = guard.force_flush(Duration::from_secs(60));
     })
@@ -68,7 +75,7 @@ fn ours_with_stock_exporter(endpoint: &str) -> Pipeline {
     let exporter = stock_exporter(endpoint);
     let (layer, guard) = spanbridge::layer().with_exporter(exporter).build();
     drop(entered);
-    tracing_subscriber::registry().with(layer).init();
+    tracing_subscriber::registry().with(measured()).with(layer).init();
     pipeline(move || {
         let _ = guard.force_flush(Duration::from_secs(60));
     })
@@ -80,9 +87,6 @@ fn theirs(endpoint: &str, defaults: bool) -> Pipeline {
         SdkTracerProvider::builder().with_batch_exporter(stock_exporter(endpoint)).build();
     drop(entered);
     let layer = theirs::layer(provider.tracer("bench"), defaults);
-    // Its exporter's own spans, of h2 and tonic, would be traced and exported again.
-    let own = tracing_subscriber::filter::Targets::new()
-        .with_target(env!("CARGO_CRATE_NAME"), Level::TRACE);
-    tracing_subscriber::registry().with(layer.with_filter(own)).init();
+    tracing_subscriber::registry().with(measured()).with(layer).init();
     pipeline(move || drop(provider.force_flush()))
 }

@@ -49,6 +49,7 @@ pub(crate) fn measure(plan: &Plan, say: &dyn Fn(&str)) -> Vec<Row> {
             let cpu = export::start(row.stack, receiver.endpoint(), spans);
             let arrived = receiver.spans().saturating_sub(export::WARM_UP);
             assert!(arrived > 0, "{}: nothing arrived", row.stack);
+            assert!(arrived <= spans, "{}: traces its own exporter: {arrived} spans", row.stack);
             row.micros.push(cpu.as_secs_f64() * 1e6 / arrived as f64);
             row.spans += spans;
             row.lost += spans.saturating_sub(arrived);
