@@ -14,6 +14,10 @@ use super::work::{Op, Work};
 /// What the parent starts a child with, before the names of stack and work.
 pub(crate) const FLAG: &str = "--child";
 
+/// What each of several threads does before its time counts: of eight threads, no more than every
+/// queue holds.
+const WARM_UP: u64 = 100;
+
 /// What became of the spans that a child made.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Spans {
@@ -53,7 +57,7 @@ impl Process {
     }
 
     /// Does the work so many times on each of so many threads at once, until the last is done, and
-    /// without pauses: queues may be full.
+    /// without pauses: queues are empty at first, and may become full.
     pub(crate) fn time_on_threads(&mut self, threads: usize, iterations: u64) -> Duration {
         self.ask(threads, iterations)
     }
@@ -136,8 +140,8 @@ fn run(running: &Running, work: Work) {
                 time
             }
             _ => {
-                started += threads * work.spans(iterations);
-                on_threads(running.op, work, threads, iterations)
+                started += threads * (work.spans(WARM_UP) + work.spans(iterations));
+                on_threads(running, work, threads, iterations)
             }
         };
         println!("{}", time.as_nanos());
@@ -159,13 +163,18 @@ fn in_bursts(running: &Running, work: Work, op: &mut Op, iterations: u64) -> (Du
     (time, spans)
 }
 
-fn on_threads(make: fn(Work) -> Option<Op>, work: Work, threads: u64, iterations: u64) -> Duration {
+/// Each thread first does some of the work off the clock, and what it made is exported: neither its
+/// set-up nor a queue that another has filled is measured.
+fn on_threads(running: &Running, work: Work, threads: u64, iterations: u64) -> Duration {
     let barrier = Arc::new(Barrier::new(threads as usize + 1));
+    let make = running.op;
     let threads: Vec<_> = (0..threads)
         .map(|_| {
             let barrier = Arc::clone(&barrier);
             std::thread::spawn(move || {
                 let mut op = make(work).expect("the stack does this work");
+                op(WARM_UP);
+                barrier.wait();
                 barrier.wait();
                 let start = Instant::now();
                 op(iterations);
@@ -173,6 +182,8 @@ fn on_threads(make: fn(Work) -> Option<Op>, work: Work, threads: u64, iterations
             })
         })
         .collect();
+    barrier.wait();
+    (running.finish)();
     barrier.wait();
     // By the threads' own clocks: this thread may be the last that gets a processor.
     let (starts, ends): (Vec<_>, Vec<_>) =

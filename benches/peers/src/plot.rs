@@ -167,6 +167,14 @@ fn bars(area: &Area<'_>, panel: &Panel) -> Drawn {
     Ok(())
 }
 
+/// With the most that it lost on any number of threads.
+fn label(rows: &[scaling::Row], stack: &str) -> String {
+    let losses = rows.iter().filter(|row| row.stack == stack).map(scaling::Row::loss);
+    let most = losses.max_by(|one, other| one.part().total_cmp(&other.part()));
+    let note = most.unwrap_or_default().note().replace('(', "(up to ");
+    format!("{stack}{note}")
+}
+
 fn threads(rows: &[scaling::Row], file: &Path) -> Drawn {
     let root = SVGBackend::new(file, (WIDTH, 420)).into_drawing_area();
     root.fill(&WHITE)?;
@@ -199,7 +207,7 @@ fn threads(rows: &[scaling::Row], file: &Path) -> Drawn {
         let line = color.stroke_width(2);
         chart
             .draw_series(LineSeries::new(points, line).point_size(3))?
-            .label(stack)
+            .label(label(rows, stack))
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], line));
     }
     chart
@@ -215,6 +223,7 @@ fn threads(rows: &[scaling::Row], file: &Path) -> Drawn {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shared::child::Spans;
 
     #[test]
     fn a_bar_says_what_was_lost_for_its_length() {
@@ -237,6 +246,19 @@ mod tests {
         };
         assert_eq!(figures(&panels[0]), ["28.06 (47 % of spans lost)", "28.06"]);
         assert_eq!(figures(&panels[1]), ["35.2 (47 % of spans lost)", "35.2"]);
+    }
+
+    #[test]
+    fn a_line_says_the_most_that_was_lost() {
+        let row = |threads, exported| scaling::Row {
+            stack: "spanbridge",
+            threads,
+            rate: Samples(vec![1.0]),
+            spans: Spans { started: 100, exported, dropped: None },
+        };
+        let rows = [row(1, 80), row(2, 52), row(4, 61)];
+        assert_eq!(label(&rows, "spanbridge"), "spanbridge (up to 48 % of spans lost)");
+        assert_eq!(label(&[row(1, 100)], "spanbridge"), "spanbridge");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::hot::Row;
 use crate::instructions::Instructions;
+use crate::loss::Loss;
 use crate::machine::{self, Machine};
 use crate::plan::Plan;
 use crate::propagation::Propagation;
@@ -245,8 +246,8 @@ fn scaling_table(text: &mut String, results: &Results) {
     line(text, "## Requests a second on several threads, thousands\n");
     line(
         text,
-        "At full speed, without pauses, so queues run full; in brackets what part of the spans was \
-         lost.\n",
+        "At full speed, without pauses, by threads that are warm, and from empty queues, which run \
+         full; in brackets what part of the spans was lost.\n",
     );
     let threads: Vec<_> = scaling::THREADS.iter().map(|n| format!("{n} threads")).collect();
     line(text, &format!("| stack | {} |", threads.join(" | ")));
@@ -257,10 +258,9 @@ fn scaling_table(text: &mut String, results: &Results) {
             .iter()
             .filter(|row| row.stack == first.stack)
             .map(|row| {
-                let lost = row.spans.started.saturating_sub(row.spans.exported);
-                let part = match row.spans.started {
-                    0 => String::new(),
-                    started => format!(" ({:.0} %)", lost as f64 * 100.0 / started as f64),
+                let part = match row.loss() {
+                    Loss { of: 0, .. } => String::new(),
+                    loss => format!(" ({:.0} %)", loss.part() * 100.0),
                 };
                 format!("{:.0}{part}", row.rate.median() / 1_000.0)
             })

@@ -1,5 +1,6 @@
 //! Requests on several threads at once.
 
+use crate::loss::Loss;
 use crate::plan::{Part, Plan};
 use crate::samples::Samples;
 use crate::shared::child::{Process, Spans};
@@ -30,11 +31,17 @@ pub(crate) struct Row {
     pub(crate) spans: Spans,
 }
 
+impl Row {
+    pub(crate) fn loss(&self) -> Loss {
+        self.spans.into()
+    }
+}
+
 pub(crate) fn measure(plan: &Plan, say: &dyn Fn(&str)) -> Vec<Row> {
     if !plan.wants(Part::Scaling) {
         return Vec::new();
     }
-    let requests = if plan.quick { 400 } else { 20_000 };
+    let requests = if plan.quick { 400 } else { 200_000 };
     let mut rows = Vec::new();
     for threads in THREADS {
         say(&format!("requests on {threads} threads"));
@@ -44,12 +51,14 @@ pub(crate) fn measure(plan: &Plan, say: &dyn Fn(&str)) -> Vec<Row> {
             .collect();
         let mut rates = vec![Samples::default(); running.len()];
         // The first is to warm up.
-        for round in 0..=plan.rounds(9) {
-            for ((_, process), rate) in running.iter_mut().zip(&mut rates) {
+        for round in 0..=plan.rounds(7) {
+            for turn in 0..running.len() {
+                // As `hot` does: each is first in some round.
+                let at = (turn + round) % running.len();
                 let each = requests / threads as u64;
-                let time = process.time_on_threads(threads, each);
+                let time = running[at].1.time_on_threads(threads, each);
                 if round > 0 {
-                    rate.push((each * threads as u64) as f64 / time.as_secs_f64());
+                    rates[at].push((each * threads as u64) as f64 / time.as_secs_f64());
                 }
             }
         }
