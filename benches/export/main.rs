@@ -37,8 +37,11 @@ fn main() {
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| name == wanted);
     let stacks: Vec<_> = stacks::ALL.iter().filter(|stack| is_wanted(stack.name)).collect();
     let mut costs = vec![Vec::new(); stacks.len()];
-    for _ in 0..rounds {
-        for (stack, costs) in stacks.iter().zip(&mut costs) {
+    for round in 0..rounds {
+        for turn in 0..stacks.len() {
+            // Each is first in some round, and none always follows the same pause.
+            let at = (turn + round) % stacks.len();
+            let (stack, costs) = (stacks[at], &mut costs[at]);
             let receiver = OtlpReceiver::grpc();
             receiver.keep_spans(false);
             let cpu = export::start(stack.name, receiver.endpoint(), spans);

@@ -44,7 +44,10 @@ pub(crate) fn measure(plan: &Plan, say: &dyn Fn(&str)) -> Vec<Row> {
     let mut rows: Vec<_> = stacks().into_iter().map(row).collect();
     for round in 1..=plan.rounds(5) {
         say(&format!("export, round {round}"));
-        for row in &mut rows {
+        for turn in 0..rows.len() {
+            // As `hot` does: each is first in some round.
+            let at = (turn + round) % rows.len();
+            let row = &mut rows[at];
             let receiver = Receiver::start().expect("loopback has a free port");
             let cpu = export::start(row.stack, receiver.endpoint(), spans);
             let arrived = receiver.spans().saturating_sub(export::WARM_UP);
