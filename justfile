@@ -147,7 +147,7 @@ bench *ARGS:
 bench-smoke:
     cargo bench --all-features --bench '*' -- --test
 
-# All of it beside its peers, and a result file with plots; about ten minutes, and wrk is needed. `--quick` is to see that it works
+# All of it beside its peers, and a result file with plots; about a quarter of an hour, and wrk is needed. `--quick` is to see that it works
 [group('bench')]
 bench-all *ARGS:
     nice -n 15 cargo build --release --manifest-path benches/peers/Cargo.toml --target-dir {{ env('CARGO_TARGET_DIR', 'target') }}
