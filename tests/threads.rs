@@ -3,7 +3,11 @@
 //!
 //! `SPANBRIDGE_STRESS_ROUNDS` says how many rounds each thread makes.
 
-use std::process::{Command, ExitStatus, Stdio};
+use std::io::Write as _;
+#[cfg(unix)]
+use std::os::unix::process::ExitStatusExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -264,11 +268,38 @@ fn spans_that_travel_leak_and_outlive_threads_add_up_where_the_queue_is_small() 
 // ----- the end of a process
 
 const HOW: &str = "SPANBRIDGE_TEST_END";
+/// The same on every Unix.
+#[cfg(unix)]
+const SIGABRT: i32 = 6;
+
+/// Tells of every panic on standard error, which `libtest` would keep to itself; but for the one
+/// that is meant to happen here, it ends the process too.
+fn let_no_panic_pass(how: &str) {
+    let expected = (how == "panic").then(|| std::thread::current().id());
+    std::panic::set_hook(Box::new(move |panic| {
+        let _ = writeln!(std::io::stderr(), "{panic}");
+        if expected != Some(std::thread::current().id()) {
+            std::process::abort();
+        }
+    }));
+}
+
+/// After the end of a pipeline, whatever its threads still do: what was closed `before` is exported,
+/// and nothing more will be.
+fn check_end(before: &Stats, exporter: &Counting) {
+    let exported = exporter.0.load(Ordering::Acquire);
+    assert!(before.started() - before.open() <= exported, "{before}, but {exported} exported");
+    for _ in 0..1_000 {
+        std::thread::yield_now();
+        assert_eq!(exporter.0.load(Ordering::Acquire), exported);
+    }
+}
 
 /// What the test below runs in a process of its own; nothing where it does not.
 #[test]
 fn child() {
     let Ok(how) = std::env::var(HOW) else { return };
+    let_no_panic_pass(&how);
     let (dispatch, guard, exporter) = pipeline(1 << 20);
     let shared = Arc::new(Shared::default());
     let (started, running) = mpsc::channel();
@@ -287,10 +318,14 @@ fn child() {
         });
     }
     running.iter().take(16).for_each(drop);
+    let before = guard.stats();
+    check(&before, &guard.stats());
+    assert_eq!(before.dropped().total(), 0, "{before}");
     match &*how {
         "abort" => std::process::abort(),
         "drop" => {
             drop(guard);
+            check_end(&before, &exporter);
             std::process::exit(0);
         }
         "exit" => std::process::exit(0),
@@ -299,9 +334,17 @@ fn child() {
             let _entered = span.enter();
             std::process::exit(0);
         }
-        "panic" => panic!("as a service does"),
+        "panic" => {
+            let unwound = catch_unwind(AssertUnwindSafe(move || {
+                let _guard = guard;
+                panic!("as a service does");
+            }));
+            check_end(&before, &exporter);
+            resume_unwind(unwound.unwrap_err());
+        }
         "shutdown" => {
             guard.shutdown(LONG).unwrap();
+            check_end(&before, &exporter);
             // Whatever the threads still do, of that nothing is exported, and nothing is lost
             // from sight.
             let exported = guard.stats().exported();
@@ -327,20 +370,30 @@ fn a_process_ends_while_its_threads_make_spans() {
         ("shutdown", Some(0)),
     ] {
         for _ in 0..3 {
-            assert_eq!(end(how).code(), code, "{how}");
+            let Output { status, stderr, .. } = end(how);
+            let stderr = String::from_utf8_lossy(&stderr);
+            assert_eq!(status.code(), code, "{how}: {status}, {stderr}");
+            #[cfg(unix)]
+            if how == "abort" {
+                assert_eq!(status.signal(), Some(SIGABRT), "{status}, {stderr}");
+            }
+            // A panic of a thread aborts too.
+            let panics: Vec<_> = stderr.lines().filter(|l| l.contains("panicked at")).collect();
+            assert_eq!(panics.len(), usize::from(how == "panic"), "{how}: {stderr}");
+            assert_eq!(stderr.contains("as a service does"), how == "panic", "{how}: {stderr}");
         }
     }
 }
 
-fn end(how: &str) -> ExitStatus {
-    let mut child = Command::new(std::env::current_exe().unwrap())
+fn end(how: &str) -> Output {
+    let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child"])
         .env(HOW, how)
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let (ended, end) = mpsc::channel();
-    std::thread::spawn(move || ended.send(child.wait()));
+    std::thread::spawn(move || ended.send(child.wait_with_output()));
     end.recv_timeout(LONG).unwrap_or_else(|_| panic!("{how} hangs")).unwrap()
 }
