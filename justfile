@@ -101,6 +101,16 @@ differential CASES='20000':
         PROPTEST_CASES=$((left < 500 ? left : 500)) cargo test --all-features --test differential
     done
 
+# The matrix of faults, ROUNDS times: what goes wrong in one run of many is seen
+[group('test')]
+faults ROUNDS='20':
+    #!/usr/bin/env bash
+    set -euo pipefail
+    for ((round = 1; round <= {{ ROUNDS }}; round++)); do
+        echo "round $round of {{ ROUNDS }}"
+        cargo test --all-features --test faults
+    done
+
 # 64 threads that treat spans badly, ROUNDS each
 [group('test')]
 stress ROUNDS='20000':
