@@ -34,6 +34,7 @@ impl BatchSettings {
 
     /// How many go at once over OTLP, if as many have gathered while the last ones were sent: where
     /// spans come faster than requests of 512 can be answered, larger ones keep up.
+    #[cfg(any(feature = "otlp-grpc", feature = "otlp-http"))]
     pub(crate) fn largest_request(&self) -> usize {
         self.max_export_batch_size.unwrap_or(4_096)
     }
