@@ -287,8 +287,8 @@ impl Reader<'_> {
                         attributes.set(attribute.clone(), limit);
                         parts.attributes.set(attribute, self.limits.attributes);
                     }
-                    attributes.set(KeyValue::new(format!("{}.chain", field.key()), sources), limit);
                     attributes.set(KeyValue::new(field.key(), message), limit);
+                    attributes.set(KeyValue::new(format!("{}.chain", field.key()), sources), limit);
                 }
                 // What `#[instrument(err)]` records: an event that is only an error.
                 (Field::Error, value) if name.is_none() => failure = Some(text(value).into_owned()),
@@ -349,8 +349,8 @@ fn set_field(field: &Field, value: Recorded<'_>, parts: &mut Parts, limit: u32) 
                 let attributes = &mut parts.attributes;
                 attributes.set(KeyValue::new(key::EXCEPTION_MESSAGE, message.clone()), limit);
                 attributes.set(KeyValue::new(key::EXCEPTION_STACKTRACE, sources.clone()), limit);
-                attributes.set(KeyValue::new(format!("{}.chain", field.key()), sources), limit);
                 attributes.set(KeyValue::new(field.key(), message), limit);
+                attributes.set(KeyValue::new(format!("{}.chain", field.key()), sources), limit);
             }
             value => parts.attributes.set(KeyValue::new(field.key(), to_value(value)), limit),
         },
