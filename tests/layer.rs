@@ -11,7 +11,7 @@ use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_sdk::trace::{Sampler, SpanData};
 use spanbridge::testing::InMemory;
 use spanbridge::{SetParentError, SpanExt as _};
-use tracing::{Level, error, info, info_span, span, trace_span, warn};
+use tracing::{Level, Span, error, info, info_span, span, trace_span, warn};
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::{EnvFilter, Registry, reload};
@@ -223,7 +223,7 @@ fn set_parent_works_until_the_ids_have_left() {
         drop(entered);
         span.in_scope(|| info_span!("child").in_scope(|| {}));
         assert_eq!(span.set_parent(remote(1)), Err(SetParentError::AlreadyStarted));
-        assert_eq!(tracing::Span::none().set_parent(remote(1)), Err(SetParentError::SpanDisabled));
+        assert_eq!(Span::none().set_parent(remote(1)), Err(SetParentError::SpanDisabled));
     });
     let spans = memory.spans();
     assert_eq!(named(&spans, "late").parent_span_id, SpanId::from(0x00f0_67aa_0ba9_02b7));
@@ -556,7 +556,7 @@ fn more_open_spans_than_the_limit_are_dropped_and_counted() {
 fn what_rides_along_with_lost_spans_is_dropped_with_nothing_locked() {
     #[derive(Debug)]
     struct TracesWhenDropped {
-        own: tracing::Span,
+        own: Span,
         closed: Option<tracing::Id>,
     }
     impl Drop for TracesWhenDropped {
@@ -787,11 +787,11 @@ fn elsewhere(f: impl FnOnce() + Send) {
     });
 }
 
-fn enter(span: &tracing::Span) {
+fn enter(span: &Span) {
     span.with_subscriber(|(id, dispatch)| dispatch.enter(id));
 }
 
-fn exit(span: &tracing::Span) {
+fn exit(span: &Span) {
     span.with_subscriber(|(id, dispatch)| dispatch.exit(id));
 }
 
@@ -834,4 +834,32 @@ fn the_last_value_wins_whichever_way_it_came() {
         span.set_attribute("key", 3);
     });
     assert_eq!(memory.tree(), "span {key=3}\n");
+}
+
+/// 1. A field has a value.
+/// 2. More attributes are set than a span may have.
+/// 3. The field gets another value: it replaces the first, and needs no room of its own.
+#[test]
+fn a_value_is_replaced_where_attributes_are_too_many() {
+    let set = |span: &Span, as_field: bool, value: i64| {
+        if as_field {
+            span.record("late", value);
+        } else {
+            span.set_attribute("late", value);
+        }
+    };
+    for case @ (first, again) in [(true, true), (true, false), (false, true), (false, false)] {
+        let memory = traced(|| {
+            let span = info_span!("s", late = tracing::field::Empty);
+            set(&span, first, 1);
+            for number in 0..200 {
+                span.set_attribute(format!("k{number}"), number);
+            }
+            // Often enough that what was replaced is cleared away.
+            (2..1_000).for_each(|value| set(&span, again, value));
+        });
+        let span = memory.spans().remove(0);
+        assert_eq!((span.attributes.len(), span.dropped_attributes_count), (128, 73), "{case:?}");
+        assert_eq!(attribute(&span, "late"), Some(&Value::I64(999)), "{case:?}");
+    }
 }

@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use opentelemetry::trace::{Event, Link, SpanContext, SpanKind, Status};
-use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, TraceFlags, Value};
+use opentelemetry::{Array, InstrumentationScope, Key, KeyValue, StringValue, TraceFlags, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use tracing::{Level, Metadata};
 
 use crate::export::callsite::{ByAddress, Callsite, Field, MetadataAttributes, address, key};
 use crate::export::chunk::Chunk;
 use crate::export::closed_span::ClosedSpan;
-use crate::layer::encoding::{Record, Recorded, StatusCode, records};
+use crate::layer::encoding::{Record, Recorded, StatusCode, records, records_and_replaced};
 use crate::layer::{Body, Calibration, Engine, Limits};
 use crate::propagation::RawTraceState;
 
@@ -49,18 +49,35 @@ impl Parts {
 #[derive(Debug, Default)]
 struct Bounded {
     kept: Vec<KeyValue>,
+    /// Keys that have a place, and whose value comes later.
+    awaited: Vec<Key>,
     dropped: u32,
 }
 
 impl Bounded {
     fn with_capacity(capacity: usize) -> Self {
-        Self { kept: Vec::with_capacity(capacity), dropped: 0 }
+        Self { kept: Vec::with_capacity(capacity), ..Self::default() }
+    }
+
+    /// Keeps a place for a key that was set here first, and again later.
+    fn await_value(&mut self, key: Key, limit: u32) {
+        let is_known = self.awaited.contains(&key) || self.kept.iter().any(|kept| kept.key == key);
+        if !is_known && self.has_room(limit) {
+            self.awaited.push(key);
+        }
+    }
+
+    fn has_room(&self, limit: u32) -> bool {
+        self.kept.len() + self.awaited.len() < limit as usize
     }
 
     fn set(&mut self, attribute: KeyValue, limit: u32) {
         if let Some(kept) = self.kept.iter_mut().find(|kept| kept.key == attribute.key) {
             kept.value = attribute.value;
-        } else if self.kept.len() < limit as usize {
+        } else if let Some(at) = self.awaited.iter().position(|key| *key == attribute.key) {
+            self.awaited.swap_remove(at);
+            self.kept.push(attribute);
+        } else if self.has_room(limit) {
             self.kept.push(attribute);
         } else {
             self.dropped += 1;
@@ -207,13 +224,17 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn read(&mut self, site: &Callsite, bytes: &[u8], parts: &mut Parts) {
-        for record in records(bytes) {
+        for (is_replaced, record) in records_and_replaced(bytes) {
             match record {
                 Record::Attribute { field, value } => {
-                    if let Some(field) = site.fields.get(usize::from(field)) {
-                        set_field(field, value, parts, self.limits.attributes);
+                    let limit = self.limits.attributes;
+                    match site.fields.get(usize::from(field)) {
+                        Some(field) if is_replaced => await_field(field, &value, parts, limit),
+                        Some(field) => set_field(field, value, parts, limit),
+                        None => {}
                     }
                 }
+                _ if is_replaced => {}
                 Record::Event { ticks, dropped, attributes } => {
                     if let Some(&metadata) = self.events.next() {
                         let site = self.decoder.callsite(metadata);
@@ -333,6 +354,20 @@ pub(super) fn set_status_code(status: &mut Status, code: &str) {
         *status = Status::Ok;
     } else if code.eq_ignore_ascii_case("error") {
         fail(status, "");
+    }
+}
+
+/// Keeps the place of a value that was replaced.
+fn await_field(field: &Field, value: &Recorded<'_>, parts: &mut Parts, limit: u32) {
+    let Field::Attribute(key) = field else { return };
+    if matches!(value, Recorded::Error(_)) {
+        for key in [key::EXCEPTION_MESSAGE, key::EXCEPTION_STACKTRACE] {
+            parts.attributes.await_value(Key::from_static_str(key), limit);
+        }
+    }
+    parts.attributes.await_value(key.clone(), limit);
+    if matches!(value, Recorded::Error(_)) {
+        parts.attributes.await_value(format!("{key}.chain").into(), limit);
     }
 }
 

@@ -95,6 +95,11 @@ impl Buffer {
         self.bytes.remove(at);
     }
 
+    /// Puts `bytes` in the place of the one that is `at`.
+    pub(super) fn replace(&mut self, at: usize, bytes: &[u8]) {
+        self.bytes.splice(at..=at, bytes.iter().copied());
+    }
+
     /// Empties it; no more room than `kept` stays.
     #[inline]
     pub(super) fn clear(&mut self, kept: usize) {

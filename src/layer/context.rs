@@ -7,8 +7,6 @@ use std::{error, fmt};
 use opentelemetry::trace::{Event, Link, SpanContext, Status, TraceContextExt as _, TraceState};
 use opentelemetry::{Context, KeyValue, TraceFlags};
 
-use tracing::Metadata;
-
 use crate::layer::encoding::StatusCode;
 use crate::layer::engine::Engine;
 use crate::layer::record::{Body, Identity, Parent, Slot, State};
@@ -133,22 +131,21 @@ impl Engine {
             let max_bytes = self.limits.values.span_bytes;
             for mut attribute in attributes {
                 shorten([&mut attribute], self.limits.values.length);
-                let fields = body.metadata.map(Metadata::fields);
+                let field = body.metadata.and_then(|m| m.fields().field(attribute.key.as_str()));
                 let side = body.side();
                 match side.attributes.iter().position(|kept| kept.key == attribute.key) {
                     Some(at) => {
-                        let is_field =
-                            fields.is_some_and(|f| f.field(attribute.key.as_str()).is_some());
                         if !side.replace(at, attribute.value, max_bytes) {
                             body.attributes.drop_one();
-                        } else if is_field {
+                        } else if let Some(field) = field {
                             // It may have been recorded since, so that the place matters too.
                             let moved = side.attributes.remove(at);
                             side.attributes.push(moved);
-                            body.attributes.move_side_attribute(at);
+                            body.attributes.move_side_attribute(at, field.index() as u8);
                         }
                     }
-                    None if side.attributes.len() < limit
+                    // Of a field there may be a value that this one replaces, even if all is full.
+                    None if (side.attributes.len() < limit || field.is_some())
                         && side.admits(attribute_bytes(&attribute), max_bytes) =>
                     {
                         side.attributes.push(attribute);

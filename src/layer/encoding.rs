@@ -259,24 +259,36 @@ impl Attributes {
             }
             at += length;
         }
-        if self.dead > 1024 && self.dead * 2 > self.bytes.len() {
-            self.compact();
-        }
+        self.compact_if_worthwhile();
     }
 
-    /// Removes replaced values, so that a field recorded again and again takes no room.
-    fn compact(&mut self) {
-        let (mut from, mut to) = (0, 0);
+    /// Removes replaced values, so that a field recorded again and again takes no room. The first
+    /// one of each field leaves its place, which counts where there are too many attributes.
+    fn compact_if_worthwhile(&mut self) {
+        if self.dead <= 1024 || self.dead * 2 <= self.bytes.len() {
+            return;
+        }
+        let (mut from, mut to, mut dead) = (0, 0, 0);
+        let mut has_place = [false; 256];
         while from < self.bytes.len() {
             let Some(length) = record_length(&self.bytes[from..]) else { break };
-            if self.bytes[from] & tag::DEAD == 0 {
+            let tag = self.bytes[from];
+            if tag & tag::DEAD == 0 {
                 self.bytes.copy_within(from..from + length, to);
                 to += length;
+            } else if is_attribute(tag & !tag::DEAD) {
+                let field = self.bytes[from + 1];
+                if !std::mem::replace(&mut has_place[usize::from(field)], true) {
+                    // No attribute is shorter.
+                    self.bytes[to..to + PLACE].copy_from_slice(&place(field));
+                    to += PLACE;
+                    dead += PLACE;
+                }
             }
             from += length;
         }
         self.bytes.truncate(to);
-        self.dead = 0;
+        self.dead = dead;
     }
 
     /// Appends values that were encoded elsewhere, outside any lock.
@@ -326,17 +338,25 @@ impl Attributes {
         self.bytes.push(tag::SIDE_ATTRIBUTE);
     }
 
-    /// Moves the mark of the attribute that is `at` at the record's side to the end.
-    pub(super) fn move_side_attribute(&mut self, at: usize) {
-        let (mut byte, mut left) = (0, at);
+    /// Moves the mark of the attribute that is `at` at the record's side to the end. It is of a key
+    /// that is a field's too, which keeps its place.
+    pub(super) fn move_side_attribute(&mut self, at: usize, field: u8) {
+        let (mut byte, mut left, mut has_place) = (0, at, false);
         while let Some(length) = record_length(&self.bytes[byte..]) {
-            if self.bytes[byte] == tag::SIDE_ATTRIBUTE {
+            let tag = self.bytes[byte];
+            if tag == tag::SIDE_ATTRIBUTE {
                 if left == 0 {
-                    self.bytes.remove(byte);
+                    if has_place {
+                        self.bytes.remove(byte);
+                    } else {
+                        self.bytes.replace(byte, &place(field));
+                        self.dead += PLACE;
+                    }
                     break;
                 }
                 left -= 1;
             }
+            has_place |= is_attribute(tag & !tag::DEAD) && self.bytes[byte + 1] == field;
             byte += length;
         }
         self.side_attribute();
@@ -362,6 +382,14 @@ impl Attributes {
             self.bytes.extend(name.as_bytes());
         }
     }
+}
+
+/// Bytes that keep a field's place.
+const PLACE: usize = 3;
+
+/// A value that was replaced and takes as little as one can.
+fn place(field: u8) -> [u8; PLACE] {
+    [tag::BOOL | tag::DEAD, field, 0]
 }
 
 fn is_attribute(tag: u8) -> bool {
@@ -451,13 +479,28 @@ pub(crate) fn records(mut bytes: &[u8]) -> impl Iterator<Item = Record<'_>> {
     std::iter::from_fn(move || take_record(&mut bytes))
 }
 
+/// The same with those that were replaced, of which the flag tells.
+pub(crate) fn records_and_replaced(mut bytes: &[u8]) -> impl Iterator<Item = (bool, Record<'_>)> {
+    std::iter::from_fn(move || {
+        loop {
+            let (record, rest) = bytes.split_at(record_length(bytes)?);
+            bytes = rest;
+            let (&tag, payload) = record.split_first()?;
+            if let Some(record) = decode(tag & !tag::DEAD, payload) {
+                return Some((tag & tag::DEAD != 0, record));
+            }
+        }
+    })
+}
+
 /// The first record; what is left begins with the one after it.
 pub(crate) fn take_record<'a>(bytes: &mut &'a [u8]) -> Option<Record<'a>> {
     loop {
         let length = record_length(bytes)?;
         let (record, rest) = bytes.split_at(length);
         *bytes = rest;
-        if let Some(record) = decode(record) {
+        let (&tag, payload) = record.split_first()?;
+        if let Some(record) = decode(tag, payload) {
             return Some(record);
         }
     }
@@ -521,8 +564,7 @@ impl<'a> From<Simple<'a>> for Recorded<'a> {
     }
 }
 
-fn decode(record: &[u8]) -> Option<Record<'_>> {
-    let (&tag, rest) = record.split_first()?;
+fn decode(tag: u8, rest: &[u8]) -> Option<Record<'_>> {
     Some(match tag {
         tag::SIDE_ATTRIBUTE => Record::SideAttribute,
         tag::SIDE_EVENT => Record::SideEvent,

@@ -141,9 +141,25 @@ fn events_and_late_settings_keep_their_order() {
     assert_eq!(all[2..], [Record::Status(StatusCode::Error, "why"), Record::SideAttribute]);
 }
 
+#[test]
+fn a_field_keeps_its_place_when_what_it_held_is_cleared_away() {
+    let mut a = Attributes::default();
+    a.i64(70, 0, LIMITS);
+    a.i64(1, 0, LIMITS);
+    (1..10_000).for_each(|value| a.i64(70, value, LIMITS));
+    assert!(a.bytes().len() < 4_096, "{}", a.bytes().len());
+    let fields = records_and_replaced(a.bytes()).filter_map(|(_, record)| match record {
+        Record::Attribute { field, .. } => Some(field),
+        _ => None,
+    });
+    assert_eq!(fields.take(2).collect::<Vec<_>>(), [70, 1]);
+    assert_eq!(decoded(&a), [(1, Recorded::I64(0)), (70, Recorded::I64(9_999))]);
+}
+
 proptest::proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
         let _ = records(&bytes).count();
+        let _ = records_and_replaced(&bytes).count();
     }
 }
