@@ -836,6 +836,36 @@ fn the_last_value_wins_whichever_way_it_came() {
     assert_eq!(memory.tree(), "span {key=3}\n");
 }
 
+/// 1. A span has as many events as it may.
+/// 2. What it stands for fails, and events say so.
+/// 3. They are dropped; the span has failed all the same.
+#[test]
+fn a_span_that_is_full_of_events_still_fails() {
+    let failed = |fail: &dyn Fn()| {
+        let memory = traced(|| {
+            info_span!("s").in_scope(|| {
+                (0..128).for_each(|number| info!(number, "step"));
+                fail();
+            });
+        });
+        memory.spans().remove(0)
+    };
+    let span = failed(&|| error!("it failed"));
+    assert_eq!((span.events.len(), span.events.dropped_count), (128, 1));
+    assert_eq!(span.status, Status::error(""));
+
+    // As `#[instrument(err)]` does, again and again: the last one counts, and takes the room of one.
+    let span = failed(&|| (0..10_000).for_each(|at| error!(error = %format!("no {at}"))));
+    assert_eq!((span.status, span.dropped_attributes_count), (Status::error("no 9999"), 0));
+
+    let error = "x".parse::<i32>().unwrap_err();
+    let error: &(dyn std::error::Error + 'static) = &error;
+    let span = failed(&|| info!(error, "with its cause"));
+    let message = Value::from("invalid digit found in string");
+    assert_eq!(attribute(&span, "exception.message"), Some(&message));
+    assert_eq!(span.status, Status::Unset);
+}
+
 /// 1. A field has a value.
 /// 2. More attributes are set than a span may have.
 /// 3. The field gets another value: it replaces the first, and needs no room of its own.

@@ -338,6 +338,42 @@ impl Reader<'_> {
     }
 }
 
+/// What an event says of its span.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) exception: Option<[KeyValue; 2]>,
+    /// With what is known of it.
+    pub(crate) failure: Option<String>,
+}
+
+/// What an event says of its span, as [`Reader::event`] has it where the event is kept.
+pub(crate) fn outcome(metadata: &Metadata<'_>, values: &[u8]) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut has_message = false;
+    for record in records(values) {
+        let Record::Attribute { field, value } = record else { continue };
+        match (metadata.fields().iter().nth(field.into()).map(|field| field.name()), value) {
+            (Some("message"), _) => has_message = true,
+            (_, Recorded::Error(chain)) => {
+                let (message, sources) = exception(&chain);
+                outcome.exception = Some([
+                    KeyValue::new(key::EXCEPTION_MESSAGE, message),
+                    KeyValue::new(key::EXCEPTION_STACKTRACE, sources),
+                ]);
+            }
+            (Some("error"), value) => outcome.failure = Some(text(value).into_owned()),
+            _ => {}
+        }
+    }
+    if has_message {
+        outcome.failure = None;
+    }
+    if *metadata.level() == Level::ERROR {
+        outcome.failure.get_or_insert_default();
+    }
+    outcome
+}
+
 /// Ok stands once it is set; a later error replaces an earlier one, but not its description with
 /// none.
 pub(super) fn fail(status: &mut Status, description: &str) {

@@ -7,6 +7,9 @@ use std::{error, fmt};
 use opentelemetry::trace::{Event, Link, SpanContext, Status, TraceContextExt as _, TraceState};
 use opentelemetry::{Context, KeyValue, TraceFlags};
 
+use tracing::Metadata;
+
+use crate::export::decode::{Outcome, outcome};
 use crate::layer::encoding::StatusCode;
 use crate::layer::engine::Engine;
 use crate::layer::record::{Body, Identity, Parent, Slot, State};
@@ -176,6 +179,17 @@ impl Engine {
         self.with_recording_body(id, |body| {
             body.attributes.status(code, description, self.limits.values);
         });
+    }
+
+    /// Keeps what an event says of its span, whose own room for events is used up.
+    #[cold]
+    pub(super) fn keep_outcome(&self, id: u64, metadata: &Metadata<'_>, values: &[u8]) {
+        let Outcome { exception, failure } = outcome(metadata, values);
+        self.set_attributes(id, exception.into_iter().flatten());
+        if let Some(failure) = failure {
+            let limits = self.limits.values;
+            self.with_recording_body(id, |body| body.attributes.fail(&failure, limits));
+        }
     }
 
     pub(crate) fn update_name(&self, id: u64, name: &str) {

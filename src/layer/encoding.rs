@@ -375,6 +375,37 @@ impl Attributes {
         }
     }
 
+    /// Says that what the span stands for has failed, in place of what said so before, unless this
+    /// has no more to tell.
+    #[cold]
+    pub(super) fn fail(&mut self, description: &str, limits: ValueLimits) {
+        let end = self.bytes.len();
+        if description.is_empty() && self.failures(end).next().is_some() {
+            return;
+        }
+        self.status(StatusCode::Error, description, limits);
+        if self.bytes.len() == end {
+            return;
+        }
+        let before: Vec<_> = self.failures(end).collect();
+        for (at, length) in before {
+            self.bytes[at] |= tag::DEAD;
+            self.dead += length;
+        }
+        self.compact_if_worthwhile();
+    }
+
+    /// Where errors stand before `end`, and their lengths.
+    fn failures(&self, end: usize) -> impl Iterator<Item = (usize, usize)> {
+        let mut at = 0;
+        let all = std::iter::from_fn(move || {
+            let length = record_length(&self.bytes[at..end])?;
+            at += length;
+            Some((at - length, length))
+        });
+        all.filter(|&(at, _)| self.bytes[at..].starts_with(&[tag::STATUS, StatusCode::Error as u8]))
+    }
+
     pub(super) fn name(&mut self, name: &str, limits: ValueLimits) {
         if self.reserve(5 + name.len(), limits) {
             self.bytes.push(tag::NAME);

@@ -156,6 +156,22 @@ fn a_field_keeps_its_place_when_what_it_held_is_cleared_away() {
     assert_eq!(decoded(&a), [(1, Recorded::I64(0)), (70, Recorded::I64(9_999))]);
 }
 
+#[test]
+fn the_last_failure_that_tells_something_is_kept() {
+    let mut a = Attributes::default();
+    a.fail("", LIMITS);
+    a.fail("first", LIMITS);
+    a.status(StatusCode::Ok, "", LIMITS);
+    (0..10_000).for_each(|at| a.fail(&format!("no {at}"), LIMITS));
+    a.fail("", LIMITS);
+    let all: Vec<_> = records(a.bytes()).collect();
+    assert_eq!(
+        all,
+        [Record::Status(StatusCode::Ok, ""), Record::Status(StatusCode::Error, "no 9999")]
+    );
+    assert!(a.bytes().len() < 4_096 && a.dropped() == 0, "{}", a.bytes().len());
+}
+
 proptest::proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {

@@ -201,13 +201,14 @@ where
         self.with_encoded(
             |encoder| event.record(encoder),
             |encoded| {
-                if let Some(mut body) = slot.lock_if(id) {
-                    let has_room = body.event_count() < engine.limits.events as usize;
-                    if has_room && body.attributes.event(now, encoded, engine.limits.values) {
-                        body.events.push(event.metadata());
-                    } else {
-                        body.head.dropped_events = body.head.dropped_events.saturating_add(1);
-                    }
+                let Some(mut body) = slot.lock_if(id) else { return };
+                let has_room = body.event_count() < engine.limits.events as usize;
+                if has_room && body.attributes.event(now, encoded, engine.limits.values) {
+                    body.events.push(event.metadata());
+                } else {
+                    body.head.dropped_events = body.head.dropped_events.saturating_add(1);
+                    drop(body);
+                    engine.keep_outcome(id, event.metadata(), encoded.bytes());
                 }
             },
         );
