@@ -1,13 +1,17 @@
 //! The differences that docs/differences.md lists, by their numbers there: each is one.
 
+use std::collections::HashMap;
+use std::panic::catch_unwind;
 use std::time::Duration;
 
+use opentelemetry::propagation::TextMapPropagator as _;
 use opentelemetry::trace::{SpanContext, SpanId, Status, TracerProvider as _};
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::trace::{
     InMemorySpanExporter, Sampler, SamplingDecision, SamplingResult, SdkTracerProvider,
     ShouldSample, SpanData,
 };
+use spanbridge::TracingConfig;
 use tracing::field::Empty;
 use tracing::{Dispatch, dispatcher, error, info, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as Theirs;
@@ -16,6 +20,7 @@ use tracing_subscriber::prelude::*;
 use tracing_subscriber::{Layer, Registry, fmt};
 
 use crate::spans::remote_context;
+use crate::support::otlp_receiver::OtlpReceiver;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -347,6 +352,75 @@ fn difference_17_parents_that_a_filter_hides() {
     assert_eq!(named(&theirs, "s").parent_span_id, SpanId::INVALID);
     let top = named(&ours, "top").span_context.span_id();
     assert_eq!(named(&ours, "s").parent_span_id, top);
+}
+
+#[test]
+fn difference_18_how_much_a_span_may_hold() {
+    let (text, half) = ("x".repeat(70_000), "x".repeat(40_000));
+    let make = || {
+        let span = info_span!("s", text, late = Empty);
+        span.in_scope(|| {
+            info!(half, "first");
+            info!(half, "second");
+        });
+        span.record("late", 1);
+    };
+    let (theirs, ours) = (theirs(make), ours(make));
+    assert_eq!((values(&theirs[0].attributes, "text").len(), theirs[0].events.len()), (1, 2));
+    let ours = &ours[0];
+    assert_eq!((values(&ours.attributes, "text").len(), ours.dropped_attributes_count), (0, 1));
+    assert_eq!((ours.events.len(), ours.events.dropped_count), (1, 1));
+    // A quarter is left to what is recorded last.
+    assert_eq!(values(&ours.attributes, "late"), [&Value::I64(1)]);
+
+    // What is formatted is cut short.
+    let formatted = || drop(info_span!("s", %text));
+    let length = |spans: Vec<SpanData>| values(&spans[0].attributes, "text")[0].as_str().len();
+    assert_eq!(length(theirs_with(USUAL, formatted)), 70_000);
+    assert!((60_000..=64 * 1024).contains(&length(ours_with(USUAL, formatted))));
+}
+
+#[test]
+fn difference_19_trace_state_as_it_came() {
+    let headers = HashMap::from([
+        (
+            "traceparent".to_owned(),
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
+        ),
+        ("tracestate".to_owned(), "a@b@c=x,k=v".into()),
+    ]);
+    let parent = spanbridge::propagation::TraceContextPropagator::new().extract(&headers);
+    // All that any exporter of the SDK is given.
+    let spans = theirs(|| Theirs::set_parent(&info_span!("s"), parent.clone()).unwrap());
+    assert_eq!(spans[0].span_context.trace_state().header(), "k=v");
+
+    let receiver = OtlpReceiver::grpc();
+    let config = TracingConfig::default()
+        .with_url(receiver.endpoint())
+        .with_sampling_rate_per_million(1_000_000);
+    let (layer, guard) = spanbridge::layer_from(Some(config)).unwrap().unwrap();
+    under(USUAL, layer, || spanbridge::SpanExt::set_parent(&info_span!("s"), parent).unwrap());
+    guard.force_flush(LONG).unwrap();
+    assert_eq!(receiver.spans()[0].trace_state, "a@b@c=x,k=v");
+}
+
+#[test]
+fn difference_20_a_debug_that_panics() {
+    struct Panics;
+    impl std::fmt::Debug for Panics {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("in a Debug");
+        }
+    }
+    let make = |unwinds: bool| {
+        let _span = info_span!("s").entered();
+        let made = catch_unwind(|| info!(value = ?Panics, "an event"));
+        assert_eq!(made.is_err(), unwinds);
+    };
+    assert!(theirs(|| make(true))[0].events.is_empty());
+    let spans = ours(|| make(false));
+    let note = Value::from("(panicked while being formatted)");
+    assert_eq!(values(&spans[0].events[0].attributes, "value"), [&note]);
 }
 
 /// Nothing is listed that no test shows, and the other way round.

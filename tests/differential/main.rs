@@ -8,6 +8,11 @@ mod normal;
 mod program;
 mod run;
 mod spans;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::cell::Cell;
+use std::process::Command;
 
 use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, TestError, TestRunner};
