@@ -319,6 +319,23 @@ fn difference_14_order_of_attributes() {
     let first = |spans: Vec<SpanData>| spans[0].attributes[0].key.to_string();
     assert_eq!(first(theirs(make)), "code.file.path");
     assert_eq!(first(ours(make)), "value");
+
+    // Where there are too many, the last ones go.
+    macro_rules! last {
+        ($ext:path, $run:ident) => {{
+            let spans = $run(|| {
+                use $ext as Ext;
+                let span = info_span!("s");
+                (0..128).for_each(|at| Ext::set_attribute(&span, format!("k{at}"), at));
+            });
+            (
+                values(&spans[0].attributes, "k127").len(),
+                values(&spans[0].attributes, "target").len(),
+            )
+        }};
+    }
+    assert_eq!(last!(Theirs, theirs), (0, 1));
+    assert_eq!(last!(spanbridge::SpanExt, ours), (1, 0));
 }
 
 /// Under the other layer the thread would wait for ever.

@@ -1,19 +1,23 @@
 //! What two runs of a program have in common, whatever ids they drew and how long they took.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::RangeInclusive;
 use std::time::SystemTime;
 
 use opentelemetry::trace::{Event, SpanContext, SpanId, SpanKind, Status, TraceId};
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::trace::SpanData;
 
+use crate::program::Limits;
 use crate::run::Facts;
 use crate::spans::{REMOTES, remote};
 
 /// Spans by the numbers that they were given.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct Normal {
     spans: BTreeMap<i64, Span>,
+    /// How many attributes of each may be said to be dropped.
+    dropped: BTreeMap<i64, RangeInclusive<u32>>,
     /// Starts, ends and events, as they follow each other in time.
     order: Vec<Moment>,
 }
@@ -31,8 +35,9 @@ struct Span {
     trace_state: String,
     scope: String,
     attributes: BTreeMap<String, String>,
-    events: Vec<(String, BTreeMap<String, String>)>,
-    links: Vec<(Place, BTreeMap<String, String>)>,
+    /// The last of each is how many attributes it lost.
+    events: Vec<(String, BTreeMap<String, String>, u32)>,
+    links: Vec<(Place, BTreeMap<String, String>, u32)>,
     dropped: [u32; 3],
 }
 
@@ -59,13 +64,9 @@ pub(crate) enum Layer {
 }
 
 impl Normal {
-    pub(crate) fn len(&self) -> usize {
-        self.spans.len()
-    }
-
     /// What is not the same in `other`, `None` where all is.
     pub(crate) fn difference(&self, other: &Self) -> Option<String> {
-        if self == other {
+        if self.spans == other.spans && self.order == other.order {
             return None;
         }
         let numbers: BTreeSet<_> = self.spans.keys().chain(other.spans.keys()).collect();
@@ -81,7 +82,7 @@ impl Normal {
     /// # Panics
     ///
     /// If a span was exported twice, or ends before it starts.
-    pub(crate) fn new(spans: &[SpanData], layer: Layer) -> Self {
+    pub(crate) fn new(spans: &[SpanData], layer: Layer, limits: &Limits) -> Self {
         let numbers: HashMap<SpanId, i64> =
             spans.iter().map(|span| (span.span_context.span_id(), number(span))).collect();
         let mut firsts: HashMap<TraceId, i64> = HashMap::new();
@@ -89,7 +90,8 @@ impl Normal {
             let first = firsts.entry(span.span_context.trace_id()).or_insert(i64::MAX);
             *first = number(span).min(*first);
         }
-        let mut normal = Self { spans: BTreeMap::new(), order: Vec::new() };
+        let mut normal =
+            Self { spans: BTreeMap::new(), dropped: BTreeMap::new(), order: Vec::new() };
         let mut moments: Vec<(SystemTime, Moment)> = Vec::new();
         for span in spans {
             let n = number(span);
@@ -102,12 +104,40 @@ impl Normal {
                     moments.push((event.timestamp, Moment::Event(n, at)));
                 }
             }
-            let before = normal.spans.insert(n, Span::new(span, layer, &numbers, &firsts));
+            let mut span = span.clone();
+            if layer == Layer::Theirs {
+                normal.dropped.insert(n, limit(&mut span, limits));
+            }
+            let before = normal.spans.insert(n, Span::new(&span, layer, &numbers, &firsts));
             assert!(before.is_none(), "{n} was exported twice");
         }
         moments.sort();
         normal.order = moments.into_iter().map(|(_, moment)| moment).collect();
         normal
+    }
+
+    /// Takes over how many attributes are dropped by `ours`, where that is right: a key that is
+    /// dropped twice counts once or twice.
+    pub(crate) fn accept_counts(&mut self, ours: &Self) {
+        for (n, span) in &mut self.spans {
+            let count = ours.spans.get(n).map(|span| span.dropped[0]);
+            if let Some(count) = count.filter(|count| self.dropped[n].contains(count)) {
+                span.dropped[0] = count;
+            }
+        }
+    }
+
+    /// Spans, and those that lost attributes, events, links, attributes of events, and of links.
+    pub(crate) fn counts(&self) -> [usize; 6] {
+        let count = |f: fn(&Span) -> bool| self.spans.values().filter(|span| f(span)).count();
+        [
+            self.spans.len(),
+            count(|span| span.dropped[0] > 0),
+            count(|span| span.dropped[1] > 0),
+            count(|span| span.dropped[2] > 0),
+            count(|span| span.events.iter().any(|(_, _, dropped)| *dropped > 0)),
+            count(|span| span.links.iter().any(|(_, _, dropped)| *dropped > 0)),
+        ]
     }
 
     /// Leaves out when spans were closed, where the registry closes them in another order. Those that
@@ -134,8 +164,8 @@ impl Normal {
                     _ => SpanKind::Internal,
                 };
             }
-            // Difference 4.
-            if model.status_settings > 1 {
+            // Differences 4 and 9.
+            if model.status_settings > 1 || model.has_failed_by_text {
                 span.status = model.status();
             }
         }
@@ -161,7 +191,7 @@ impl Span {
         Self {
             name: span.name.to_string(),
             kind: span.span_kind.clone(),
-            status: unquoted_status(&span.status, span, layer),
+            status: span.status.clone(),
             trace: trace.unwrap_or_else(|| Place::Span(firsts[&sc.trace_id()])),
             parent: (span.parent_span_id != SpanId::INVALID).then(|| place(span.parent_span_id)),
             parent_is_remote: span.parent_span_is_remote,
@@ -175,7 +205,11 @@ impl Span {
                 .iter()
                 .filter(|link| is_shown(&link.span_context))
                 .map(|link| {
-                    (place(link.span_context.span_id()), attributes(&link.attributes, layer))
+                    (
+                        place(link.span_context.span_id()),
+                        attributes(&link.attributes, layer),
+                        link.dropped_attributes_count,
+                    )
                 })
                 .collect(),
             dropped: [
@@ -185,6 +219,65 @@ impl Span {
             ],
         }
     }
+}
+
+/// Puts a span of the other layer within the limits of attributes, which it was spared: by the
+/// specification a key counts once (difference 7), and the first ones stay, whose order is ours
+/// (difference 14). Says how many attributes are dropped.
+fn limit(span: &mut SpanData, limits: &Limits) -> RangeInclusive<u32> {
+    for event in &mut span.events.events {
+        let all = std::mem::take(&mut event.attributes);
+        let of_callsite = all.iter().any(|attribute| attribute.key.as_str() == "level");
+        let (kept, dropped) = if of_callsite {
+            first(all, limits.event_attributes, false)
+        } else {
+            let over = (all.len() as u32).saturating_sub(limits.event_attributes);
+            (all.into_iter().take(limits.event_attributes as usize).collect(), over..=over)
+        };
+        (event.attributes, event.dropped_attributes_count) = (kept, *dropped.end());
+    }
+    let all = std::mem::take(&mut span.attributes);
+    let (kept, dropped) = first(all, limits.attributes, true);
+    (span.attributes, span.dropped_attributes_count) = (kept, *dropped.end());
+    dropped
+}
+
+/// The attributes that stay, values before what the callsite says or after it, and how many do not:
+/// keys, and tries to set one.
+fn first(
+    mut all: Vec<KeyValue>,
+    limit: u32,
+    values_first: bool,
+) -> (Vec<KeyValue>, RangeInclusive<u32>) {
+    const CALLSITE: [&str; 7] = [
+        "level",
+        "target",
+        "code.file.path",
+        "code.module.name",
+        "code.line.number",
+        "thread.id",
+        "thread.name",
+    ];
+    all.sort_by_key(|attribute| {
+        match CALLSITE.iter().position(|key| *key == attribute.key.as_str()) {
+            Some(at) => 1 + at,
+            None if values_first => 0,
+            None => 1 + CALLSITE.len(),
+        }
+    });
+    let mut kept: Vec<KeyValue> = Vec::new();
+    let (mut keys, mut tries) = (BTreeSet::new(), 0);
+    for attribute in all {
+        if let Some(before) = kept.iter_mut().find(|kept| kept.key == attribute.key) {
+            before.value = attribute.value;
+        } else if kept.len() < limit as usize {
+            kept.push(attribute);
+        } else {
+            keys.insert(attribute.key.to_string());
+            tries += 1;
+        }
+    }
+    (kept, keys.len() as u32..=tries)
 }
 
 fn number(span: &SpanData) -> i64 {
@@ -217,7 +310,7 @@ fn attributes(attributes: &[KeyValue], layer: Layer) -> BTreeMap<String, String>
     normal
 }
 
-fn normal_event(event: &Event, layer: Layer) -> (String, BTreeMap<String, String>) {
+fn normal_event(event: &Event, layer: Layer) -> (String, BTreeMap<String, String>, u32) {
     let mut all = event.attributes.clone();
     if is_returned_text(event, layer) {
         for attribute in &mut all {
@@ -226,7 +319,7 @@ fn normal_event(event: &Event, layer: Layer) -> (String, BTreeMap<String, String
             }
         }
     }
-    (event.name.to_string(), attributes(&all, layer))
+    (event.name.to_string(), attributes(&all, layer), event.dropped_attributes_count)
 }
 
 /// Difference 9: only `ReturnedText` is an exception at that level.
@@ -235,17 +328,6 @@ fn is_returned_text(event: &Event, layer: Layer) -> bool {
         attribute.key.as_str() == "level" && attribute.value.as_str() == "INFO"
     };
     layer == Layer::Theirs && event.name == "exception" && event.attributes.iter().any(is_info)
-}
-
-fn unquoted_status(status: &Status, span: &SpanData, layer: Layer) -> Status {
-    match status {
-        Status::Error { description }
-            if span.events.iter().any(|event| is_returned_text(event, layer)) =>
-        {
-            Status::error(unquoted(description))
-        }
-        status => status.clone(),
-    }
 }
 
 /// What `Debug` made of it, undone.

@@ -16,7 +16,51 @@ pub(crate) struct Program {
     pub(crate) activates: bool,
     /// Whether every trace is sampled, or but some.
     pub(crate) samples_all: bool,
+    pub(crate) limits: &'static Limits,
     pub(crate) ops: Vec<Op>,
+}
+
+/// How much a span may hold.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    pub(crate) attributes: u32,
+    pub(crate) events: u32,
+    pub(crate) event_attributes: u32,
+    pub(crate) links: u32,
+    pub(crate) link_attributes: u32,
+}
+
+/// The defaults, which no program comes near.
+pub(crate) static WIDE: Limits = Limits {
+    attributes: 128,
+    events: 128,
+    event_attributes: 128,
+    links: 128,
+    link_attributes: 128,
+};
+
+/// Such as programs do come up against. Of attributes, an event has its level and place first, a
+/// span its number.
+pub(crate) static TIGHT: [Limits; 2] = [
+    Limits { attributes: 4, events: 2, event_attributes: 6, links: 1, link_attributes: 1 },
+    Limits { attributes: 7, events: 1, event_attributes: 1, links: 2, link_attributes: 0 },
+];
+
+impl Limits {
+    pub(crate) fn are_tight(&self) -> bool {
+        self.links < WIDE.links
+    }
+
+    pub(crate) fn variables(&self) -> [(&'static str, String); 5] {
+        [
+            ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", self.attributes),
+            ("OTEL_SPAN_EVENT_COUNT_LIMIT", self.events),
+            ("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", self.event_attributes),
+            ("OTEL_SPAN_LINK_COUNT_LIMIT", self.links),
+            ("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", self.link_attributes),
+        ]
+        .map(|(name, limit)| (name, limit.to_string()))
+    }
 }
 
 /// One operation on one of the threads.
@@ -117,9 +161,12 @@ pub(crate) enum Value {
     Wide(i128),
 }
 
-pub(crate) fn programs() -> impl Strategy<Value = Program> {
-    (any::<bool>(), any::<bool>(), vec(op(), 1..60))
-        .prop_map(|(activates, samples_all, ops)| Program { activates, samples_all, ops })
+pub(crate) fn programs(limits: &'static Limits) -> impl Strategy<Value = Program> {
+    (any::<bool>(), any::<bool>(), vec(op(), 1..60)).prop_map(move |(activates, samples, ops)| {
+        // Difference 6: a link that only one layer makes would take the place of another.
+        let samples_all = samples || limits.are_tight();
+        Program { activates, samples_all, limits, ops }
+    })
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -216,9 +263,9 @@ fn attributes() -> impl Strategy<Value = Vec<(&'static str, i64)>> {
 
 /// Keys of attributes that are set; the last is a field's too.
 fn key() -> impl Strategy<Value = &'static str> {
-    select(&["x", "i", "i"])
+    select(&["x", "y", "z", "q", "i", "i"])
 }
 
 fn text() -> impl Strategy<Value = String> {
-    "[ab\"é]{0,4}"
+    prop_oneof![9 => "[ab\"é]{0,4}", 1 => "[ab\"é]{100,600}"]
 }

@@ -51,6 +51,8 @@ pub(crate) struct Model {
     pub(crate) has_late_kind: bool,
     pub(crate) status_settings: usize,
     statuses: Vec<(By, Status)>,
+    /// An event said so whose error was text, not a formatted value.
+    pub(crate) has_failed_by_text: bool,
     pub(crate) was_entered: bool,
     /// Its ids were seen: no other parent can be set.
     ids_left: bool,
@@ -91,6 +93,12 @@ pub(crate) fn run(program: &Program) -> Outcome {
     let provider = SdkTracerProvider::builder()
         .with_simple_exporter(exporter.clone())
         .with_sampler(sampler(program.samples_all))
+        .with_max_events_per_span(program.limits.events)
+        .with_max_links_per_span(program.limits.links)
+        .with_max_attributes_per_link(program.limits.link_attributes)
+        // Differences 7 and 14: what the specification makes of these limits is for `Normal`.
+        .with_max_attributes_per_span(u32::MAX)
+        .with_max_attributes_per_event(u32::MAX)
         .build();
     let layer = tracing_opentelemetry::layer()
         .with_tracer(provider.tracer("spanbridge"))
@@ -553,6 +561,8 @@ impl<'a> Runner<'a> {
                 self.models[number].record_late(&value);
                 self.on(thread, move || spans::record(&span, &value));
             }
+            // Difference 16: the other would not count it.
+            Action::AddLink(_, Linked::Invalid, _) if self.program.limits.are_tight() => {}
             Action::SetParent(_, parent) => self.set_parent(thread, number, parent, facts),
             action => {
                 self.models[number].extend(&action);
@@ -688,6 +698,7 @@ impl Model {
     }
 
     fn event(&mut self, kind: &EventKind) {
+        self.has_failed_by_text |= matches!(kind, EventKind::ReturnedText(_));
         match kind {
             EventKind::Failed => self.set_status(By::Call, Status::error("")),
             EventKind::Returned(text) | EventKind::ReturnedText(text) => {
