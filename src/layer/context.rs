@@ -135,6 +135,7 @@ impl Engine {
             for mut attribute in attributes {
                 shorten([&mut attribute], self.limits.values.length);
                 let field = body.metadata.and_then(|m| m.fields().field(attribute.key.as_str()));
+                let field = field.and_then(|field| u8::try_from(field.index()).ok());
                 let side = body.side();
                 match side.attributes.iter().position(|kept| kept.key == attribute.key) {
                     Some(at) => {
@@ -144,7 +145,7 @@ impl Engine {
                             // It may have been recorded since, so that the place matters too.
                             let moved = side.attributes.remove(at);
                             side.attributes.push(moved);
-                            body.attributes.move_side_attribute(at, field.index() as u8);
+                            body.attributes.move_side_attribute(at, field);
                         }
                     }
                     // Of a field there may be a value that this one replaces, even if all is full.
