@@ -124,10 +124,10 @@ const TIGHT_LIMITS: &str = "SPANBRIDGE_TEST_TIGHT_LIMITS";
 #[test]
 fn within_limits() {
     let Ok(number) = std::env::var(TIGHT_LIMITS) else { return };
-    let counts = try_programs(&TIGHT[number.parse::<usize>().unwrap()]);
-    // With few cases there may be none of a kind.
-    let is_thorough = ProptestConfig::default().cases >= 100;
-    assert!(!is_thorough || counts.iter().all(|count| *count > 0), "nothing is lost: {counts:?}");
+    let [spans, lost @ ..] = try_programs(&TIGHT[number.parse::<usize>().unwrap()]);
+    // What kinds of loss there are is chance: too many attributes of one event come in some hundreds
+    // of programs, or not.
+    assert!(spans > 0 && lost.iter().any(|count| *count > 0), "nothing is lost: {lost:?}");
 }
 
 #[test]
