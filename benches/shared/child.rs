@@ -8,11 +8,15 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
+use super::alone::{Burst, as_soon_as_alone};
 use super::stack::{Outcome, Running, Stack};
 use super::work::{Op, Work};
 
 /// What the parent starts a child with, before the names of stack and work.
 pub(crate) const FLAG: &str = "--child";
+
+/// What the parent says in place of a number of threads for [`Process::time_alone`].
+const ALONE: &str = "alone";
 
 /// What each of several threads does before its time counts: of eight threads, no more than every
 /// queue holds.
@@ -60,6 +64,16 @@ impl Process {
     /// without pauses: queues are empty at first, and may become full.
     pub(crate) fn time_on_threads(&mut self, threads: usize, iterations: u64) -> Duration {
         self.ask(threads, iterations)
+    }
+
+    /// Does the work so many times in one go, as soon as nobody else is on the core; `limit` says
+    /// what [`as_soon_as_alone`] takes for that.
+    pub(crate) fn time_alone(&mut self, iterations: u64, limit: u64) -> Burst {
+        writeln!(self.input, "{ALONE} {iterations} {limit}").expect("the child listens");
+        let line = self.line();
+        let mut numbers = line.split(' ').map(|number| number.parse().expect("is a number"));
+        let mut next = || numbers.next().expect("the child answers with three numbers");
+        Burst { nanos: next(), probe: next(), quickest: next() }
     }
 
     /// No threads: on the main one, in bursts.
@@ -130,9 +144,17 @@ fn run(running: &Running, work: Work) {
     let mut started = 0;
     for line in std::io::stdin().lines() {
         let line = line.expect("the parent writes text");
-        let Some((threads, iterations)) = line.split_once(' ') else { break };
-        let threads: u64 = threads.parse().expect("is a number of threads");
-        let iterations: u64 = iterations.parse().expect("is a number of iterations");
+        let Some((how, numbers)) = line.split_once(' ') else { break };
+        let mut numbers = numbers.split(' ').map(|number| number.parse().expect("is a number"));
+        let iterations: u64 = numbers.next().expect("the parent says how often");
+        if how == ALONE {
+            let limit = numbers.next().expect("the parent says what is quick");
+            let (burst, spans) = in_one_go(running, work, &mut op, iterations, limit);
+            started += spans;
+            println!("{} {} {}", burst.nanos, burst.probe, burst.quickest);
+            continue;
+        }
+        let threads: u64 = how.parse().expect("is a number of threads");
         let time = match threads {
             0 => {
                 let (time, spans) = in_bursts(running, work, &mut op, iterations);
@@ -161,6 +183,23 @@ fn in_bursts(running: &Running, work: Work, op: &mut Op, iterations: u64) -> (Du
         (running.finish)();
     }
     (time, spans)
+}
+
+/// First a little is done off the clock: the wait has cooled down what the work needs.
+fn in_one_go(
+    running: &Running,
+    work: Work,
+    op: &mut Op,
+    iterations: u64,
+    limit: u64,
+) -> (Burst, u64) {
+    let first = iterations / 4 + 4;
+    let burst = as_soon_as_alone(limit, || {
+        op(first);
+        op(iterations)
+    });
+    (running.finish)();
+    (burst, work.spans(first) + work.spans(iterations))
 }
 
 /// Each thread first does some of the work off the clock, and what it made is exported: neither its

@@ -6,9 +6,13 @@ use std::time::Duration;
 
 use criterion::Criterion;
 
+use crate::shared::alone;
 use crate::shared::child::{Process, Spans};
 use crate::shared::stack::Stack;
 use crate::shared::work::Work;
+
+/// For how long the stacks may wait, in turn, until nobody else is on the core.
+const ALONE: Duration = Duration::from_secs(30);
 
 /// With times that suit processes that do the same again and again.
 pub(crate) fn criterion() -> Criterion {
@@ -27,20 +31,45 @@ pub(crate) fn compare(
     threads: Option<usize>,
 ) {
     let mut group = criterion.benchmark_group(group);
-    let mut reports = Vec::new();
+    let (mut names, mut running, mut reports) = (Vec::new(), Vec::new(), Vec::new());
     for stack in stacks {
         // One process for warm-up and all samples: the closure runs once for each of them.
         let Some(mut process) = Process::start(stack.name, work) else { continue };
+        let mut is_wanted = false;
         group.bench_function(stack.name, |bencher| {
+            is_wanted = true;
             bencher.iter_custom(|iterations| match threads {
                 None => process.time(iterations),
                 Some(threads) => process.time_on_threads(threads, iterations),
             });
         });
-        reports.push((stack.name, process.finish()));
+        if is_wanted && threads.is_none() {
+            names.push(stack.name);
+            running.push(process);
+        } else {
+            reports.push((stack.name, process.finish()));
+        }
     }
     group.finish();
+    let is_test = std::env::args().any(|arg| arg == "--test");
+    if !is_test && !running.is_empty() {
+        report_alone(work, &names, &mut running);
+    }
+    reports.extend(names.into_iter().zip(running.into_iter().map(Process::finish)));
     report(&reports);
+}
+
+/// What Criterion says is of each stack at another time, and of a core that others may be on.
+#[allow(clippy::print_stdout, reason = "a benchmark reports on standard output")]
+fn report_alone(work: Work, names: &[&str], running: &mut [Process]) {
+    println!("{}, where nobody else was on the core, the stacks in turn:", work.name());
+    let medians = alone::in_turn(work, running, ALONE);
+    for (name, median) in names.iter().zip(medians) {
+        match median {
+            Some(nanos) => println!("  {name:<40} {nanos:>8.1} ns"),
+            None => println!("  {name:<40}        - (somebody else nearly always was)"),
+        }
+    }
 }
 
 /// Spans that were dropped cost less than spans that were exported.

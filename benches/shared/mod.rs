@@ -7,6 +7,7 @@
 // Each benchmark uses its own part of this.
 #![allow(dead_code, unused_imports)]
 
+pub(crate) mod alone;
 pub(crate) mod callgrind;
 pub(crate) mod child;
 pub(crate) mod export;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::loss::Loss;
 use crate::plan::{Part, Plan};
 use crate::samples::Samples;
+use crate::shared::alone;
 use crate::shared::child::{Process, Spans};
 use crate::shared::stack::Stack;
 use crate::shared::work::Work;
@@ -17,12 +18,30 @@ pub(crate) struct Row {
     pub(crate) stack: &'static str,
     /// Nanoseconds for one, round by round.
     pub(crate) nanos: Samples,
+    /// The same where nobody else was on the processor's core; `None` where somebody nearly always was.
+    pub(crate) alone: Option<f64>,
     pub(crate) spans: Spans,
 }
 
 impl Row {
     pub(crate) fn loss(&self) -> Loss {
         self.spans.into()
+    }
+
+    /// How this row's time is to the other's: without anybody else, or by rounds.
+    pub(crate) fn by(&self, other: &Self) -> f64 {
+        match (self.alone, other.alone) {
+            (Some(own), Some(other)) => own / other,
+            _ => self.nanos.by(&other.nanos),
+        }
+    }
+
+    /// The same for the difference.
+    pub(crate) fn less(&self, other: &Self) -> f64 {
+        match (self.alone, other.alone) {
+            (Some(own), Some(other)) => own - other,
+            _ => self.nanos.less(&other.nanos),
+        }
     }
 }
 
@@ -41,28 +60,32 @@ pub(crate) fn measure(plan: &Plan, say: &dyn Fn(&str)) -> Vec<Row> {
 
 /// A work on those of the stacks that can do it, one after the other in each round.
 pub(crate) fn in_turn(plan: &Plan, work: Work, stacks: &[Stack]) -> Vec<Row> {
-    let running = stacks
-        .iter()
-        .filter_map(|stack| Some((stack.name, Process::start(stack.name, work)?)))
-        .collect();
-    rounds(plan, work, running)
+    let running =
+        stacks.iter().filter_map(|stack| Some((*stack, Process::start(stack.name, work)?)));
+    let (stacks, mut processes): (Vec<_>, Vec<_>) = running.unzip();
+    let nanos = rounds(plan, &mut processes);
+    let alone = alone::in_turn(work, &mut processes, plan.patience());
+    let rows = stacks.iter().zip(processes).zip(nanos).zip(alone);
+    rows.map(|(((stack, process), nanos), alone)| {
+        let stack = stack.name;
+        Row { work, stack, nanos, alone, spans: process.finish() }
+    })
+    .collect()
 }
 
-fn rounds(plan: &Plan, work: Work, mut running: Vec<(&'static str, Process)>) -> Vec<Row> {
+fn rounds(plan: &Plan, processes: &mut [Process]) -> Vec<Samples> {
     let iterations: Vec<_> =
-        running.iter_mut().map(|(_, process)| calibrate(process, plan.slice())).collect();
-    let mut nanos = vec![Samples::default(); running.len()];
+        processes.iter_mut().map(|process| calibrate(process, plan.slice())).collect();
+    let mut nanos = vec![Samples::default(); processes.len()];
     for round in 0..plan.rounds(21) {
-        for turn in 0..running.len() {
+        for turn in 0..processes.len() {
             // Each is first in some round, and no two are always neighbours in time by their place.
-            let at = (turn + round) % running.len();
-            let time = running[at].1.time(iterations[at]);
+            let at = (turn + round) % processes.len();
+            let time = processes[at].time(iterations[at]);
             nanos[at].push(time.as_nanos() as f64 / iterations[at] as f64);
         }
     }
-    let rows = running.into_iter().zip(nanos);
-    rows.map(|((stack, process), nanos)| Row { work, stack, nanos, spans: process.finish() })
-        .collect()
+    nanos
 }
 
 /// How often the work is to be done so that it takes about as long as `slice`; warm after that.

@@ -60,6 +60,11 @@ impl Plan {
         if self.quick { Duration::from_millis(2) } else { Duration::from_millis(25) }
     }
 
+    /// How long the stacks of one work wait, in turn, until nobody else is on the core.
+    pub(crate) fn patience(&self) -> Duration {
+        if self.quick { Duration::from_millis(100) } else { Duration::from_secs(20) }
+    }
+
     /// Where results go.
     pub(crate) fn folder(&self) -> PathBuf {
         match &self.out {

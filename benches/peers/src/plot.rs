@@ -29,7 +29,7 @@ const FIGURES_WITH_LOSS: i32 = 220;
 
 /// Horizontal bars with a title.
 struct Panel {
-    title: &'static str,
+    title: String,
     decimals: usize,
     bars: Vec<Bar>,
 }
@@ -75,27 +75,31 @@ pub(crate) fn title(file: &Path) -> &'static str {
 
 fn panels(results: &Results) -> Vec<Panel> {
     let bar = |name, samples: &Samples, loss| Bar { name, value: samples.median(), loss };
-    let one_thread = |rows: &[hot::Row], work| {
-        let rows = rows.iter().filter(|row| row.work == work);
-        rows.map(|row| bar(row.stack, &row.nanos, row.loss())).collect()
+    let one_thread = |title: &str, rows: &[hot::Row], work| {
+        let rows: Vec<_> = rows.iter().filter(|row| row.work == work).collect();
+        // All of the same kind, or they could not stand side by side.
+        let are_alone = rows.iter().all(|row| row.alone.is_some());
+        let bars = rows.iter().map(|row| {
+            let alone = row.alone.filter(|_| are_alone);
+            let value = alone.unwrap_or_else(|| row.nanos.median());
+            Bar { name: row.stack, value, loss: row.loss() }
+        });
+        let unit = if are_alone { "ns, nobody else on the core" } else { "ns" };
+        Panel { title: format!("{title} ({unit})"), decimals: 0, bars: bars.collect() }
     };
     let under_wrk = |value: fn(&http::Row) -> f64| {
         let bar = |row: &http::Row| Bar { name: row.stack, value: value(row), loss: row.loss() };
         results.http.iter().map(bar).collect()
     };
     let panels = [
+        one_thread(
+            "A request: extract, SERVER span, CLIENT span, inject",
+            &results.hot,
+            Work::Request,
+        ),
+        one_thread("A span with 8 attributes", &results.hot, Work::Span8),
         Panel {
-            title: "A request: extract, SERVER span, CLIENT span, inject (ns)",
-            decimals: 0,
-            bars: one_thread(&results.hot, Work::Request),
-        },
-        Panel {
-            title: "A span with 8 attributes (ns)",
-            decimals: 0,
-            bars: one_thread(&results.hot, Work::Span8),
-        },
-        Panel {
-            title: "A span, made and delivered over gRPC (µs of processor time)",
+            title: "A span, made and delivered over gRPC (µs of processor time)".to_owned(),
             decimals: 2,
             bars: results
                 .export
@@ -103,18 +107,15 @@ fn panels(results: &Results) -> Vec<Panel> {
                 .map(|row| bar(row.stack, &row.micros, row.loss()))
                 .collect(),
         },
+        one_thread("An operation of two steps", &results.legacy, Work::Trace),
         Panel {
-            title: "An operation of two steps (ns)",
-            decimals: 0,
-            bars: one_thread(&results.legacy, Work::Trace),
-        },
-        Panel {
-            title: "actix-web under wrk (µs of processor time for a request)",
+            title: "actix-web under wrk (µs of processor time for a request)".to_owned(),
             decimals: 2,
             bars: under_wrk(|row| row.cpu.median()),
         },
         Panel {
-            title: "actix-web under wrk (thousands of requests a second; more is better)",
+            title: "actix-web under wrk (thousands of requests a second; more is better)"
+                .to_owned(),
             decimals: 1,
             bars: under_wrk(|row| row.rate.median() / 1_000.0),
         },
@@ -150,7 +151,7 @@ fn costs(panels: &[Panel], file: &Path) -> Drawn {
 fn bars(area: &Area<'_>, panel: &Panel) -> Drawn {
     let style = |size: u32| ("sans-serif", size).into_font().color(&INK);
     let anchored = |horizontal| style(14).pos(Pos::new(horizontal, VPos::Center));
-    area.draw(&Text::new(panel.title, (12, 14), style(17)))?;
+    area.draw(&Text::new(panel.title.as_str(), (12, 14), style(17)))?;
     let most = panel.bars.iter().map(|bar| bar.value).fold(f64::MIN_POSITIVE, f64::max);
     let is_lossy = panel.bars.iter().any(|bar| !bar.loss.note().is_empty());
     let figures = if is_lossy { FIGURES_WITH_LOSS } else { FIGURES };
@@ -266,7 +267,7 @@ mod tests {
         let file = std::env::temp_dir().join(format!("bars-{}.svg", std::process::id()));
         let loss = Loss { lost: 99, of: 100 };
         let bar = Bar { name: "x", value: 88_888.8, loss };
-        costs(&[Panel { title: "x", decimals: 1, bars: vec![bar] }], &file).unwrap();
+        costs(&[Panel { title: "x".to_owned(), decimals: 1, bars: vec![bar] }], &file).unwrap();
         let text = std::fs::read_to_string(&file).unwrap();
         std::fs::remove_file(&file).unwrap();
         assert!(text.contains("88888.8 (99 % of spans lost)"), "{text}");
