@@ -19,8 +19,8 @@ use super::work::Work;
 /// How much longer than the quickest run of the [`probe`] still counts as undisturbed. Disturbed ones
 /// take from 1.4 times as long on.
 const SLOWER: f64 = 1.15;
-/// What is done in one go takes about as long.
-const BURST: Duration = Duration::from_micros(200);
+/// What is done in one go takes about as long, with what of it is not measured.
+const BURST: Duration = Duration::from_micros(250);
 /// How long a process waits for the core.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// So many undisturbed bursts of each process are wanted, and with less than this nothing is said.
@@ -31,6 +31,8 @@ const ENOUGH: usize = 11;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Burst {
     pub(crate) nanos: u64,
+    /// The same with what is done off the clock.
+    pub(crate) whole: u64,
     /// What the [`probe`] took before or after it, whichever was slower, in nanoseconds.
     pub(crate) probe: u64,
     /// The quickest probe of the time before it.
@@ -71,9 +73,9 @@ pub(crate) fn in_turn(work: Work, processes: &mut [Process], limit: Duration) ->
 fn iterations(process: &mut Process) -> u64 {
     let mut iterations = 16;
     loop {
-        let time = process.time(iterations);
-        if time >= BURST / 2 {
-            let by = BURST.as_secs_f64() / time.as_secs_f64();
+        let whole = Duration::from_nanos(process.time_alone(iterations, u64::MAX).whole);
+        if whole >= BURST / 2 {
+            let by = BURST.as_secs_f64() / whole.as_secs_f64();
             return ((iterations as f64 * by) as u64).max(1);
         }
         iterations *= 2;
@@ -107,8 +109,10 @@ pub(crate) fn as_soon_as_alone(limit: u64, work: impl FnOnce() -> Duration) -> B
             break probe;
         }
     };
-    let nanos = u64::try_from(work().as_nanos()).unwrap_or(u64::MAX);
-    Burst { nanos, probe: before.max(probe()), quickest }
+    let start = Instant::now();
+    let nanos = work();
+    let [nanos, whole] = [nanos, start.elapsed()].map(in_nanos);
+    Burst { nanos, whole, probe: before.max(probe()), quickest }
 }
 
 /// Some 10 µs of what a core's other thread slows down as it does what is measured: hashes, look-ups
@@ -120,7 +124,11 @@ fn probe() -> u64 {
         *map.entry(black_box(number & 63)).or_insert(0) += number;
     }
     black_box(map.values().sum::<u64>());
-    u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    in_nanos(start.elapsed())
+}
+
+fn in_nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -128,7 +136,7 @@ mod tests {
     use super::*;
 
     fn bursts(of: impl Iterator<Item = (u64, u64)>) -> Vec<Burst> {
-        of.map(|(nanos, probe)| Burst { nanos, probe, quickest: probe }).collect()
+        of.map(|(nanos, probe)| Burst { nanos, whole: nanos, probe, quickest: probe }).collect()
     }
 
     #[test]
@@ -156,9 +164,9 @@ mod tests {
     #[test]
     fn nobody_is_waited_for_for_ever() {
         let start = Instant::now();
-        let burst = as_soon_as_alone(0, || Duration::from_nanos(7));
+        let burst = as_soon_as_alone(0, || Duration::ZERO);
         assert!(start.elapsed() >= PATIENCE);
-        assert_eq!(burst.nanos, 7);
+        assert!(burst.nanos == 0 && burst.whole > 0);
         assert!(0 < burst.quickest && burst.quickest <= burst.probe);
         let start = Instant::now();
         as_soon_as_alone(u64::MAX, || Duration::ZERO);

@@ -72,8 +72,8 @@ impl Process {
         writeln!(self.input, "{ALONE} {iterations} {limit}").expect("the child listens");
         let line = self.line();
         let mut numbers = line.split(' ').map(|number| number.parse().expect("is a number"));
-        let mut next = || numbers.next().expect("the child answers with three numbers");
-        Burst { nanos: next(), probe: next(), quickest: next() }
+        let mut next = || numbers.next().expect("the child answers with four numbers");
+        Burst { nanos: next(), whole: next(), probe: next(), quickest: next() }
     }
 
     /// No threads: on the main one, in bursts.
@@ -151,7 +151,8 @@ fn run(running: &Running, work: Work) {
             let limit = numbers.next().expect("the parent says what is quick");
             let (burst, spans) = in_one_go(running, work, &mut op, iterations, limit);
             started += spans;
-            println!("{} {} {}", burst.nanos, burst.probe, burst.quickest);
+            let Burst { nanos, whole, probe, quickest } = burst;
+            println!("{nanos} {whole} {probe} {quickest}");
             continue;
         }
         let threads: u64 = how.parse().expect("is a number of threads");

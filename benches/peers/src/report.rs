@@ -141,7 +141,7 @@ fn head(
          medians over the rounds of what two stacks did in the same one. `least` is the fastest \
          round. The spread is how far the middle half of the rounds lies apart, as a part of the \
          median: no smaller difference counts.\n\n\
-         `alone` is the median of bursts of 0.2 ms in which nobody else was on the processor's core, \
+         `alone` is the median of bursts of a quarter of a millisecond in which nobody else was on the processor's core, \
          as a piece of work tells that is always the same and stands before and after each burst. A \
          virtual processor often shares its core with another guest, beside whom everything takes \
          1.5 to 1.9 times as long. Where all that is compared has such a figure, ratios and \
