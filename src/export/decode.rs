@@ -12,7 +12,7 @@ use tracing::{Level, Metadata};
 use crate::export::callsite::{ByAddress, Callsite, Field, MetadataAttributes, address, key};
 use crate::export::chunk::Chunk;
 use crate::export::closed_span::ClosedSpan;
-use crate::layer::encoding::{Record, Recorded, StatusCode, records, records_and_replaced};
+use crate::layer::encoded::{Record, Recorded, StatusCode, records, records_and_replaced};
 use crate::layer::{Body, Calibration, Engine, Limits};
 use crate::propagation::RawTraceState;
 

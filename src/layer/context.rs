@@ -10,7 +10,7 @@ use opentelemetry::{Context, KeyValue, TraceFlags};
 use tracing::Metadata;
 
 use crate::export::decode::{Outcome, outcome};
-use crate::layer::encoding::StatusCode;
+use crate::layer::encoded::StatusCode;
 use crate::layer::engine::Engine;
 use crate::layer::record::{Body, Identity, Parent, Slot, State};
 use crate::layer::side::{attribute_bytes, event_bytes, link_bytes, shorten};

@@ -1,4 +1,5 @@
 use super::*;
+use crate::layer::encoded::{Recorded, records_and_replaced};
 
 const LIMITS: ValueLimits = ValueLimits { length: usize::MAX, span_bytes: 64 * 1024 };
 

@@ -8,7 +8,8 @@ mod clock;
 mod close;
 mod context;
 mod departures;
-pub(crate) mod encoding;
+pub(crate) mod encoded;
+mod encoding;
 mod engine;
 mod hand_over;
 #[cfg(any(feature = "actix-web", feature = "awc"))]

@@ -20,7 +20,7 @@ use crate::export::callsite::{ByAddress, Callsite, Field, address};
 use crate::export::chunk::{Chunk, SpanRecord};
 use crate::export::closed_span::ClosedSpan;
 use crate::export::decode::{Decoder, fail, kind, set_status_code, text};
-use crate::layer::encoding::{Record, Simple, StatusCode, take_record, take_simple};
+use crate::layer::encoded::{Record, Simple, StatusCode, take_record, take_simple};
 use crate::layer::{Calibration, Limits};
 use crate::propagation::RawTraceState;
 

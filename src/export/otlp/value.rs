@@ -7,7 +7,7 @@ use opentelemetry::{Array, KeyValue, Value};
 use super::fields::{any_value, array_value, key_value};
 use super::wire;
 use crate::export::decode::integer;
-use crate::layer::encoding::{Recorded, Simple};
+use crate::layer::encoded::{Recorded, Simple};
 
 /// A value of one of the types that OTLP has.
 #[derive(Clone, Copy, Debug)]

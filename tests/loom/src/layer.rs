@@ -4,6 +4,8 @@
 mod buffer;
 #[path = "../../../src/layer/departures.rs"]
 mod departures;
+#[path = "../../../src/layer/encoded.rs"]
+mod encoded;
 #[path = "../../../src/layer/encoding.rs"]
 mod encoding;
 #[path = "../../../src/layer/hand_over.rs"]
