@@ -2,7 +2,7 @@
 //! 5, inject. Run by `cargo bench --bench request`.
 //!
 //! What Criterion says is of a core that another guest may be on; after it stands what each stack took
-//! while nobody else was (`shared/alone.rs` says how that is known).
+//! undisturbed, in bursts too short for an exporter to work beside them (`shared/alone.rs`).
 //!
 //! Each stack runs in a process of its own, since `tracing` is at its fastest only under a *global*
 //! subscriber, of which a process has one. Criterion drives the processes and does the statistics.

@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use super::alone::{Burst, as_soon_as_alone};
+use super::alone::{Burst, as_soon_as_alone, first};
 use super::stack::{Outcome, Running, Stack};
 use super::work::{Op, Work};
 
@@ -186,7 +186,6 @@ fn in_bursts(running: &Running, work: Work, op: &mut Op, iterations: u64) -> (Du
     (time, spans)
 }
 
-/// First a little is done off the clock: the wait has cooled down what the work needs.
 fn in_one_go(
     running: &Running,
     work: Work,
@@ -194,7 +193,7 @@ fn in_one_go(
     iterations: u64,
     limit: u64,
 ) -> (Burst, u64) {
-    let first = iterations / 4 + 4;
+    let first = first(iterations);
     let burst = as_soon_as_alone(limit, || {
         op(first);
         op(iterations)

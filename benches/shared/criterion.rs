@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use criterion::Criterion;
 
-use crate::shared::alone;
+use crate::shared::alone::{self, Alone};
 use crate::shared::child::{Process, Spans};
 use crate::shared::stack::Stack;
 use crate::shared::work::Work;
@@ -51,23 +51,32 @@ pub(crate) fn compare(
         }
     }
     group.finish();
-    let is_test = std::env::args().any(|arg| arg == "--test");
-    if !is_test && !running.is_empty() {
+    if is_measuring() && !running.is_empty() {
         report_alone(work, &names, &mut running);
     }
     reports.extend(names.into_iter().zip(running.into_iter().map(Process::finish)));
     report(&reports);
 }
 
+/// Not where Criterion only sees that a benchmark runs, or is looked at by a profiler.
+fn is_measuring() -> bool {
+    let has = |flag: &str| std::env::args().any(|arg| arg.split('=').next() == Some(flag));
+    has("--bench") && !has("--test") && !has("--profile-time")
+}
+
 /// What Criterion says is of each stack at another time, and of a core that others may be on.
 #[allow(clippy::print_stdout, reason = "a benchmark reports on standard output")]
 fn report_alone(work: Work, names: &[&str], running: &mut [Process]) {
-    println!("{}, where nobody else was on the core, the stacks in turn:", work.name());
-    let medians = alone::in_turn(work, running, ALONE);
-    for (name, median) in names.iter().zip(medians) {
-        match median {
-            Some(nanos) => println!("  {name:<40} {nanos:>8.1} ns"),
-            None => println!("  {name:<40}        - (somebody else nearly always was)"),
+    println!("{}, where nothing disturbed (a core of its own), the stacks in turn:", work.name());
+    let mut quickest = u64::MAX;
+    let all = alone::in_turn(work, running, &mut quickest, ALONE);
+    for (name, bursts) in names.iter().zip(all) {
+        match bursts.alone(quickest) {
+            Some(Alone { median, spread, bursts, of }) => println!(
+                "  {name:<40} {median:>8.1} ns, middle half within {:.0} % ({bursts} of {of} bursts)",
+                spread * 100.0
+            ),
+            None => println!("  {name:<40}        - (nearly always disturbed)"),
         }
     }
 }

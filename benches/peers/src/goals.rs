@@ -4,6 +4,7 @@ use crate::hot::Row;
 use crate::http_stacks;
 use crate::report::{self, Results};
 use crate::samples::Samples;
+use crate::shared::alone::Alone;
 use crate::shared::work::Work;
 use crate::shared::{ours, stack::Stack};
 use crate::{export_stacks, stacks, theirs};
@@ -13,8 +14,8 @@ use crate::{export_stacks, stacks, theirs};
 pub(crate) struct Goal {
     pub(crate) what: &'static str,
     pub(crate) limit: String,
-    /// The median, and the least where that says something: not of a difference, which is least
-    /// where the other stack was disturbed.
+    /// With what it is by, where that may be one of two. The least only where it says something: not
+    /// of a difference, which is least where the other stack was disturbed.
     pub(crate) measured: String,
     pub(crate) verdict: String,
 }
@@ -38,7 +39,8 @@ fn hot(results: &Results, goals: &mut Vec<Goal>) {
         request.map(|ours| time("a request, all sampled, headers included", ours, 1_000.0)),
     );
     if let (Some(ours), Some(theirs)) = (request, of(Work::Request, &theirs::DEFAULTS)) {
-        goals.push(ratio("the same, of tracing-opentelemetry with defaults", ours.by(theirs), 0.2));
+        let (what, by) = ("the same, of tracing-opentelemetry with defaults", ours.by(theirs));
+        goals.push(ratio(what, by.value(), by.note(), 0.2));
     }
     let over = |work, stack| Some((of(work, stack)?, of(work, &ours::REGISTRY)?));
     let mut more = |what, work, stack, limit| {
@@ -92,9 +94,9 @@ fn export(results: &Results, goals: &mut Vec<Goal>) {
         verdict: verdict(ours.median(), 1.5),
     });
     let what = "the same, of tracing-opentelemetry with defaults, SDK and opentelemetry-otlp";
-    goals.push(ratio(what, ours.by(&defaults.micros), 0.125));
+    goals.push(ratio(what, ours.by(&defaults.micros), "", 0.125));
     let what = "the same, of tracing-opentelemetry with every option off";
-    goals.push(ratio(what, ours.by(&options_off.micros), 0.125));
+    goals.push(ratio(what, ours.by(&options_off.micros), "", 0.125));
 }
 
 fn http(results: &Results, goals: &mut Vec<Goal>) {
@@ -147,8 +149,8 @@ fn added(what: &'static str, ours: &Row, other: &Row, limit: f64) -> Goal {
     Goal {
         what,
         limit: format!("{limit:.0} ns"),
-        measured: format!("{more:.0} ns"),
-        verdict: verdict(more, limit),
+        measured: format!("{:.0} ns{}", more.value(), more.note()),
+        verdict: verdict(more.value(), limit),
     }
 }
 
@@ -164,14 +166,14 @@ fn allocations(what: &'static str, each: f64) -> Goal {
     }
 }
 
-/// Judged where nobody else was on the core, if that was often enough.
+/// Judged by what was undisturbed, if that was often enough.
 fn time(what: &'static str, row: &Row, limit: f64) -> Goal {
     let of_all = nanos(what, &row.nanos, limit);
     match row.alone {
         None => of_all,
-        Some(alone) => Goal {
-            measured: format!("{} ns alone; of all {}", report::rounded(alone), of_all.measured),
-            verdict: verdict(alone, limit),
+        Some(Alone { median, .. }) => Goal {
+            measured: format!("{} ns alone; of all {}", report::rounded(median), of_all.measured),
+            verdict: verdict(median, limit),
             ..of_all
         },
     }
@@ -187,11 +189,11 @@ fn nanos(what: &'static str, samples: &Samples, limit: f64) -> Goal {
     }
 }
 
-fn ratio(what: &'static str, ratio: f64, limit: f64) -> Goal {
+fn ratio(what: &'static str, ratio: f64, note: &str, limit: f64) -> Goal {
     Goal {
         what,
         limit: format!("{limit}"),
-        measured: format!("{ratio:.3}"),
+        measured: format!("{ratio:.3}{note}"),
         verdict: verdict(ratio, limit),
     }
 }
@@ -209,7 +211,9 @@ fn verdict(value: f64, limit: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hot::Compared;
     use crate::http;
+    use crate::shared::alone::Bursts;
     use crate::shared::child::Spans;
 
     fn served(stack: &'static str, rate: f64, lost: u64) -> http::Row {
@@ -225,8 +229,14 @@ mod tests {
     }
 
     fn took(nanos: &[f64], alone: Option<f64>) -> Row {
-        let (work, nanos) = (Work::Request, Samples(nanos.to_vec()));
-        Row { work, stack: "x", nanos, alone, spans: Spans::default() }
+        Row {
+            work: Work::Request,
+            stack: "x",
+            nanos: Samples(nanos.to_vec()),
+            bursts: Bursts::default(),
+            alone: alone.map(|median| Alone { median, spread: 0.0, bursts: 30, of: 40 }),
+            spans: Spans::default(),
+        }
     }
 
     #[test]
@@ -239,14 +249,14 @@ mod tests {
     #[test]
     fn what_is_faster_than_the_other_has_met_its_goal() {
         let goal = added("x", &took(&[1.0], None), &took(&[2.0], None), 100.0);
-        assert_eq!((&*goal.measured, &*goal.verdict), ("-1 ns", "met"));
+        assert_eq!((&*goal.measured, &*goal.verdict), ("-1 ns of all", "met"));
     }
 
     #[test]
     fn what_is_added_is_compared_round_by_round() {
         // The machine is slower in the second round. The least of each is no pair.
         let (ours, other) = (took(&[30.0, 90.0, 31.0], None), took(&[20.0, 80.0, 21.0], None));
-        assert_eq!(added("x", &ours, &other, 10.0).measured, "10 ns");
+        assert_eq!(added("x", &ours, &other, 10.0).measured, "10 ns of all");
     }
 
     #[test]
@@ -257,14 +267,12 @@ mod tests {
             (&*goal.measured, &*goal.verdict),
             ("40 ns alone; of all 90 ns (least 90)", "met")
         );
-        assert_eq!(added("x", &ours, &other, 10.0).measured, "30 ns");
-        assert_eq!(ours.by(&other), 4.0);
+        assert_eq!(added("x", &ours, &other, 10.0).measured, "30 ns alone");
+        assert_eq!(ours.by(&other), Compared::Alone(4.0));
         // Alone on one side only: not to be compared.
         let never = took(&[45.0], None);
-        assert_eq!(
-            (added("x", &ours, &never, 10.0).measured, ours.by(&never)),
-            ("45 ns".into(), 2.0)
-        );
+        assert_eq!(added("x", &ours, &never, 10.0).measured, "45 ns of all");
+        assert_eq!(ours.by(&never), Compared::OfAll(2.0));
         assert_eq!(time("x", &never, 10.0).measured, "45 ns (least 45)");
     }
 
@@ -304,8 +312,7 @@ mod tests {
     #[test]
     fn a_span_that_nobody_knows_of_is_missed() {
         let spans = Spans { started: 10, exported: 7, dropped: Some(2) };
-        let row =
-            |stack| Row { work: Work::Span, stack, nanos: Samples::default(), alone: None, spans };
+        let row = |stack| Row { work: Work::Span, stack, spans, ..took(&[], None) };
         let results = |stack| Results { hot: vec![row(stack)], ..Results::default() };
         let ours = unaccounted(&results(ours::SAMPLED.name)).unwrap();
         assert_eq!((&*ours.measured, &*ours.verdict), ("1 of 10", "**not met**: 1"));

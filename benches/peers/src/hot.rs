@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::loss::Loss;
 use crate::plan::{Part, Plan};
 use crate::samples::Samples;
-use crate::shared::alone;
+use crate::shared::alone::{self, Alone, Bursts};
 use crate::shared::child::{Process, Spans};
 use crate::shared::stack::Stack;
 use crate::shared::work::Work;
@@ -18,9 +18,33 @@ pub(crate) struct Row {
     pub(crate) stack: &'static str,
     /// Nanoseconds for one, round by round.
     pub(crate) nanos: Samples,
-    /// The same where nobody else was on the processor's core; `None` where somebody nearly always was.
-    pub(crate) alone: Option<f64>,
+    /// More of it, for moments in which nothing disturbed; what came of that once all was measured.
+    pub(crate) bursts: Bursts,
+    pub(crate) alone: Option<Alone>,
     pub(crate) spans: Spans,
+}
+
+/// A ratio or difference of two rows, and what of them it is by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Compared {
+    Alone(f64),
+    OfAll(f64),
+}
+
+impl Compared {
+    pub(crate) fn value(self) -> f64 {
+        match self {
+            Self::Alone(value) | Self::OfAll(value) => value,
+        }
+    }
+
+    /// What follows the figure.
+    pub(crate) fn note(self) -> &'static str {
+        match self {
+            Self::Alone(_) => " alone",
+            Self::OfAll(_) => " of all",
+        }
+    }
 }
 
 impl Row {
@@ -28,47 +52,48 @@ impl Row {
         self.spans.into()
     }
 
-    /// How this row's time is to the other's: without anybody else, or by rounds.
-    pub(crate) fn by(&self, other: &Self) -> f64 {
+    /// How this row's time is to the other's: undisturbed, or by rounds.
+    pub(crate) fn by(&self, other: &Self) -> Compared {
         match (self.alone, other.alone) {
-            (Some(own), Some(other)) => own / other,
-            _ => self.nanos.by(&other.nanos),
+            (Some(own), Some(other)) => Compared::Alone(own.median / other.median),
+            _ => Compared::OfAll(self.nanos.by(&other.nanos)),
         }
     }
 
     /// The same for the difference.
-    pub(crate) fn less(&self, other: &Self) -> f64 {
+    pub(crate) fn less(&self, other: &Self) -> Compared {
         match (self.alone, other.alone) {
-            (Some(own), Some(other)) => own - other,
-            _ => self.nanos.less(&other.nanos),
+            (Some(own), Some(other)) => Compared::Alone(own.median - other.median),
+            _ => Compared::OfAll(self.nanos.less(&other.nanos)),
         }
     }
 }
 
 /// All works on all stacks that can do them: work after work, and for each the stacks in turn.
-pub(crate) fn measure(plan: &Plan, say: &dyn Fn(&str)) -> Vec<Row> {
+/// `quickest` is the quickest probe so far.
+pub(crate) fn measure(plan: &Plan, say: &dyn Fn(&str), quickest: &mut u64) -> Vec<Row> {
     if !plan.wants(Part::Hot) {
         return Vec::new();
     }
     let mut rows = Vec::new();
     for work in Work::ALL {
         say(&format!("{}, one thread", work.name()));
-        rows.extend(in_turn(plan, work, stacks::ALL));
+        rows.extend(in_turn(plan, work, stacks::ALL, quickest));
     }
     rows
 }
 
 /// A work on those of the stacks that can do it, one after the other in each round.
-pub(crate) fn in_turn(plan: &Plan, work: Work, stacks: &[Stack]) -> Vec<Row> {
+pub(crate) fn in_turn(plan: &Plan, work: Work, stacks: &[Stack], quickest: &mut u64) -> Vec<Row> {
     let running =
         stacks.iter().filter_map(|stack| Some((*stack, Process::start(stack.name, work)?)));
     let (stacks, mut processes): (Vec<_>, Vec<_>) = running.unzip();
     let nanos = rounds(plan, &mut processes);
-    let alone = alone::in_turn(work, &mut processes, plan.patience());
-    let rows = stacks.iter().zip(processes).zip(nanos).zip(alone);
-    rows.map(|(((stack, process), nanos), alone)| {
+    let bursts = alone::in_turn(work, &mut processes, quickest, plan.patience());
+    let rows = stacks.iter().zip(processes).zip(nanos).zip(bursts);
+    rows.map(|(((stack, process), nanos), bursts)| {
         let stack = stack.name;
-        Row { work, stack, nanos, alone, spans: process.finish() }
+        Row { work, stack, nanos, bursts, alone: None, spans: process.finish() }
     })
     .collect()
 }

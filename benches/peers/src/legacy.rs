@@ -64,12 +64,12 @@ pub(crate) const STACKS: &[Stack] = &[
     theirs::DEFAULTS,
 ];
 
-pub(crate) fn measure(plan: &Plan, say: &dyn Fn(&str)) -> Vec<Row> {
+pub(crate) fn measure(plan: &Plan, say: &dyn Fn(&str), quickest: &mut u64) -> Vec<Row> {
     if !plan.wants(Part::Legacy) {
         return Vec::new();
     }
     say(Work::Trace.name());
-    hot::in_turn(plan, Work::Trace, STACKS)
+    hot::in_turn(plan, Work::Trace, STACKS, quickest)
 }
 
 fn traces(work: Work, setting: Setting) -> Option<Op> {

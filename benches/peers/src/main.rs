@@ -61,17 +61,20 @@ fn run(plan: &Plan) -> Result<(), String> {
     let machine = machine::Machine::here();
     let say = |what: &str| eprintln!("[{:>4} s] {what}", start.elapsed().as_secs());
     say(&format!("{}, {}", machine.processor, machine.rustc));
-    let results = report::Results {
-        hot: hot::measure(plan, &say),
+    let mut quickest = u64::MAX;
+    let mut results = report::Results {
+        hot: hot::measure(plan, &say, &mut quickest),
         propagation: propagation::measure(plan, &say),
         instructions: instructions::count(plan, &say),
         scaling: scaling::measure(plan, &say),
         export: export::measure(plan, &say),
-        legacy: legacy::measure(plan, &say),
+        legacy: legacy::measure(plan, &say, &mut quickest),
         http: http::measure(plan, &say)?,
+        quickest_probe: 0,
         seconds: 0,
     };
-    let results = report::Results { seconds: start.elapsed().as_secs(), ..results };
+    results.seconds = start.elapsed().as_secs();
+    results.judge(quickest);
     let written = report::write(plan, &machine, &results)?;
     for file in written {
         println!("{}", file.display());

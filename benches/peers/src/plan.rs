@@ -62,7 +62,7 @@ impl Plan {
 
     /// How long the stacks of one work wait, in turn, until nobody else is on the core.
     pub(crate) fn patience(&self) -> Duration {
-        if self.quick { Duration::from_millis(100) } else { Duration::from_secs(40) }
+        if self.quick { Duration::from_millis(100) } else { Duration::from_secs(30) }
     }
 
     /// Where results go.

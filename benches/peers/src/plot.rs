@@ -22,10 +22,10 @@ const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
 const WIDTH: u32 = 900;
 const ROW: u32 = 24;
 const HEAD: u32 = 40;
-/// For the names at the left and the figures at the right, without and with what was lost.
+/// For the names at the left and the figures at the right, alone and with what was lost or a second one.
 const NAMES: i32 = 400;
 const FIGURES: i32 = 90;
-const FIGURES_WITH_LOSS: i32 = 220;
+const LONG_FIGURES: i32 = 220;
 
 /// Horizontal bars with a title.
 struct Panel {
@@ -38,13 +38,16 @@ struct Panel {
 struct Bar {
     name: &'static str,
     value: f64,
+    /// Where the value is of undisturbed bursts, the median of all.
+    of_all: Option<f64>,
     loss: Loss,
 }
 
 impl Bar {
     /// What stands at its end: who drops spans does less for them.
     fn figure(&self, decimals: usize) -> String {
-        format!("{:.decimals$}{}", self.value, self.loss.note())
+        let of_all = self.of_all.map(|value| format!(" / {value:.decimals$}"));
+        format!("{:.decimals$}{}{}", self.value, of_all.unwrap_or_default(), self.loss.note())
     }
 }
 
@@ -74,21 +77,29 @@ pub(crate) fn title(file: &Path) -> &'static str {
 }
 
 fn panels(results: &Results) -> Vec<Panel> {
-    let bar = |name, samples: &Samples, loss| Bar { name, value: samples.median(), loss };
+    let bar =
+        |name, samples: &Samples, loss| Bar { name, value: samples.median(), of_all: None, loss };
     let one_thread = |title: &str, rows: &[hot::Row], work| {
         let rows: Vec<_> = rows.iter().filter(|row| row.work == work).collect();
         // All of the same kind, or they could not stand side by side.
         let are_alone = rows.iter().all(|row| row.alone.is_some());
         let bars = rows.iter().map(|row| {
+            let of_all = row.nanos.median();
             let alone = row.alone.filter(|_| are_alone);
-            let value = alone.unwrap_or_else(|| row.nanos.median());
-            Bar { name: row.stack, value, loss: row.loss() }
+            let (value, of_all) =
+                alone.map_or((of_all, None), |alone| (alone.median, Some(of_all)));
+            Bar { name: row.stack, value, of_all, loss: row.loss() }
         });
-        let unit = if are_alone { "ns, nobody else on the core" } else { "ns" };
+        let unit = if are_alone { "ns, undisturbed / of all" } else { "ns" };
         Panel { title: format!("{title} ({unit})"), decimals: 0, bars: bars.collect() }
     };
     let under_wrk = |value: fn(&http::Row) -> f64| {
-        let bar = |row: &http::Row| Bar { name: row.stack, value: value(row), loss: row.loss() };
+        let bar = |row: &http::Row| Bar {
+            name: row.stack,
+            value: value(row),
+            of_all: None,
+            loss: row.loss(),
+        };
         results.http.iter().map(bar).collect()
     };
     let panels = [
@@ -153,8 +164,8 @@ fn bars(area: &Area<'_>, panel: &Panel) -> Drawn {
     let anchored = |horizontal| style(14).pos(Pos::new(horizontal, VPos::Center));
     area.draw(&Text::new(panel.title.as_str(), (12, 14), style(17)))?;
     let most = panel.bars.iter().map(|bar| bar.value).fold(f64::MIN_POSITIVE, f64::max);
-    let is_lossy = panel.bars.iter().any(|bar| !bar.loss.note().is_empty());
-    let figures = if is_lossy { FIGURES_WITH_LOSS } else { FIGURES };
+    let is_long = |bar: &Bar| bar.of_all.is_some() || !bar.loss.note().is_empty();
+    let figures = if panel.bars.iter().any(is_long) { LONG_FIGURES } else { FIGURES };
     let room = f64::from(WIDTH as i32 - NAMES - figures);
     for (row, bar) in panel.bars.iter().enumerate() {
         let top = (HEAD + ROW * row as u32) as i32;
@@ -266,10 +277,10 @@ mod tests {
     fn what_was_lost_is_drawn() {
         let file = std::env::temp_dir().join(format!("bars-{}.svg", std::process::id()));
         let loss = Loss { lost: 99, of: 100 };
-        let bar = Bar { name: "x", value: 88_888.8, loss };
+        let bar = Bar { name: "x", value: 88_888.8, of_all: Some(99_999.9), loss };
         costs(&[Panel { title: "x".to_owned(), decimals: 1, bars: vec![bar] }], &file).unwrap();
         let text = std::fs::read_to_string(&file).unwrap();
         std::fs::remove_file(&file).unwrap();
-        assert!(text.contains("88888.8 (99 % of spans lost)"), "{text}");
+        assert!(text.contains("88888.8 / 99999.9 (99 % of spans lost)"), "{text}");
     }
 }

@@ -10,6 +10,7 @@ use crate::loss::Loss;
 use crate::machine::{self, Machine};
 use crate::plan::Plan;
 use crate::propagation::Propagation;
+use crate::shared::alone::Alone;
 use crate::shared::ours;
 use crate::shared::work::Work;
 use crate::{export, goals, http, http_stacks, legacy, plot, scaling, stacks, theirs};
@@ -24,10 +25,20 @@ pub(crate) struct Results {
     pub(crate) export: Vec<export::Row>,
     pub(crate) legacy: Vec<Row>,
     pub(crate) http: Vec<http::Row>,
+    /// Nanoseconds.
+    pub(crate) quickest_probe: u64,
     pub(crate) seconds: u64,
 }
 
 impl Results {
+    /// Says of all works what they took undisturbed, now that the quickest probe of the run is known.
+    pub(crate) fn judge(&mut self, quickest_probe: u64) {
+        self.quickest_probe = quickest_probe;
+        for row in self.hot.iter_mut().chain(&mut self.legacy) {
+            row.alone = row.bursts.alone(quickest_probe);
+        }
+    }
+
     pub(crate) fn hot(&self, work: Work, stack: &str) -> Option<&Row> {
         row_of(&self.hot, work, stack)
     }
@@ -120,7 +131,7 @@ fn head(
         text,
         &format!(
             "`just bench-all`; {} s. {}, {} processors, {}, Linux {}, {}, release profile with fat \
-             LTO. Load average before the run: {}.\n",
+             LTO. Load average before the run: {}. The quickest probe (below) took {} ns.\n",
             results.seconds,
             machine.processor,
             machine.processors,
@@ -128,6 +139,7 @@ fn head(
             machine.kernel,
             machine.rustc,
             machine.load,
+            results.quickest_probe,
         ),
     );
     let versions = machine::versions();
@@ -141,11 +153,12 @@ fn head(
          medians over the rounds of what two stacks did in the same one. `least` is the fastest \
          round. The spread is how far the middle half of the rounds lies apart, as a part of the \
          median: no smaller difference counts.\n\n\
-         `alone` is the median of bursts of a quarter of a millisecond in which nobody else was on the processor's core, \
-         as a piece of work tells that is always the same and stands before and after each burst. A \
+         `alone` is the median of bursts of a quarter of a millisecond or less that nothing disturbed, \
+         as a piece of work tells that is always the same and stands before and after each burst: a \
          virtual processor often shares its core with another guest, beside whom everything takes \
-         1.5 to 1.9 times as long. Where all that is compared has such a figure, ratios and \
-         differences are of these.\n",
+         half as long again or more. A burst fills no batch, so that no exporter works beside it; `of \
+         all` is of longer ones, in which they do. `bursts` says how many were undisturbed, of how many. \
+         Where all that is compared has such a figure, ratios and differences are of these.\n",
     );
 }
 
@@ -182,23 +195,28 @@ fn times_table(text: &mut String, rows: &[Row], work: Work, base: (&str, &str)) 
     line(
         text,
         &format!(
-            "| stack | alone | over {called} | of t-o with defaults | median of all | least | spread | \
-             spans lost |"
+            "| stack | alone | spread | bursts | over {called} | of t-o with defaults | of all | least | \
+             spread | spans lost |"
         ),
     );
-    line(text, "|---|---:|---:|---:|---:|---:|---:|---:|");
+    line(text, "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
     let base = row_of(rows, work, base);
     let defaults = row_of(rows, work, theirs::DEFAULTS.name);
     for row in rows.iter().filter(|row| row.work == work) {
         let nanos = &row.nanos;
+        let alone = row.alone.map_or_else(
+            || "- | | ".to_owned(),
+            |Alone { median, spread, bursts, of }| {
+                format!("{} | {:.0} % | {bursts} of {of}", rounded(median), spread * 100.0)
+            },
+        );
         line(
             text,
             &format!(
-                "| {} | {} | {} | {} | {} | {} | {:.0} % | {} |",
+                "| {} | {alone} | {} | {} | {} | {} | {:.0} % | {} |",
                 row.stack,
-                row.alone.map_or_else(|| "-".to_owned(), rounded),
-                base.map_or_else(String::new, |base| rounded(row.less(base))),
-                defaults.map_or_else(String::new, |base| format!("{:.2}", row.by(base))),
+                base.map_or_else(String::new, |base| rounded(row.less(base).value())),
+                defaults.map_or_else(String::new, |base| format!("{:.2}", row.by(base).value())),
                 rounded(nanos.median()),
                 rounded(nanos.least()),
                 nanos.spread() * 100.0,
@@ -403,6 +421,7 @@ const UNEQUAL: &str = "\
 mod tests {
     use super::*;
     use crate::samples::Samples;
+    use crate::shared::alone::Bursts;
     use crate::shared::child::Spans;
 
     #[test]
@@ -412,6 +431,7 @@ mod tests {
             work: Work::Trace,
             stack,
             nanos: Samples(nanos.to_vec()),
+            bursts: Bursts::default(),
             alone: None,
             spans: Spans { started: 9, exported: 8, dropped: Some(1) },
         };
@@ -424,7 +444,7 @@ mod tests {
         times_table(&mut text, &rows, Work::Trace, ("the timer", legacy::TIMER.name));
         assert!(text.contains("| over the timer |"), "{text}");
         let ours = text.lines().find(|line| line.starts_with("| spanbridge |")).unwrap();
-        assert_eq!(ours, "| spanbridge | - | 200 | 0.50 | 300 | 300 | 0 % | 1 |");
+        assert_eq!(ours, "| spanbridge | - | |  | 200 | 0.50 | 300 | 300 | 0 % | 1 |");
     }
 
     #[test]
