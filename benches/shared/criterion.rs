@@ -67,7 +67,7 @@ fn is_measuring() -> bool {
 /// What Criterion says is of each stack at another time, and of a core that others may be on.
 #[allow(clippy::print_stdout, reason = "a benchmark reports on standard output")]
 fn report_alone(work: Work, names: &[&str], running: &mut [Process]) {
-    println!("{}, where nothing disturbed (a core of its own), the stacks in turn:", work.name());
+    println!("{}, where nothing disturbed, the stacks in turn:", work.name());
     let mut quickest = u64::MAX;
     let all = alone::in_turn(work, running, &mut quickest, ALONE);
     for (name, bursts) in names.iter().zip(all) {

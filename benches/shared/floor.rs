@@ -1,4 +1,5 @@
-//! What no layer can go below that sees every value and passes trace context on by header maps.
+//! What hardly a layer can go below that sees every value and passes trace context on by header maps:
+//! of what is done here only HTTP's check of the value that is written can be avoided, as ours does.
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use spanbridge::propagation::TraceParent;

@@ -34,13 +34,13 @@ pub(crate) fn goals(results: &Results) -> Vec<Goal> {
 fn hot(results: &Results, goals: &mut Vec<Goal>) {
     let of = |work, stack: &Stack| results.hot(work, stack.name);
     let request = of(Work::Request, &ours::SAMPLED);
-    // These two by docs/adr/0020-goals-of-a-request.md.
-    goals.extend(
-        request.map(|ours| time("a request, all sampled, headers included", ours, 1_000.0)),
-    );
+    if let Some(ours) = request {
+        goals.push(time("a request, all sampled, headers included: KEP-647", ours, 1_000.0));
+        goals.push(time("the same: the goal of our own", ours, 600.0));
+    }
     if let (Some(ours), Some(theirs)) = (request, of(Work::Request, &theirs::DEFAULTS)) {
         let (what, by) = ("the same, of tracing-opentelemetry with defaults", ours.by(theirs));
-        goals.push(ratio(what, by.value(), by.note(), 0.2));
+        goals.push(ratio(what, by.value(), by.note(), 0.1));
     }
     let over = |work, stack| Some((of(work, stack)?, of(work, &ours::REGISTRY)?));
     let mut more = |what, work, stack, limit| {
