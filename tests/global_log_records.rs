@@ -70,7 +70,7 @@ fn log_records_are_events_of_their_span() {
 
     let texts = texts.lock().unwrap();
     assert_eq!(texts.len(), 1);
-    assert!(texts[0].contains("---\"accepted 7\" 0ms"), "{}", texts[0]);
-    assert!(texts[0].contains("---\"query failed\" level:ERROR 0ms"), "{}", texts[0]);
+    assert!(texts[0].contains("---\"accepted 7\" "), "{}", texts[0]);
+    assert!(texts[0].contains("---\"query failed\" level:ERROR "), "{}", texts[0]);
     assert!(!texts[0].contains("connected"), "{}", texts[0]);
 }

@@ -315,7 +315,7 @@ fn log_records_are_events_like_others() {
         say("hyper::client", "reuse idle connection");
     });
     let texts = written.take();
-    assert!(texts[0].contains("---\"pool exhausted\" level:WARN 0ms"), "{}", texts[0]);
+    assert!(texts[0].contains("---\"pool exhausted\" level:WARN "), "{}", texts[0]);
     assert!(!texts[0].contains("log."), "{}", texts[0]);
     assert!(!texts[0].contains("reuse"), "{}", texts[0]);
 }
