@@ -151,21 +151,15 @@ impl TraceParent {
         if [fixed[2], fixed[35], fixed[52]] != [b'-'; 3] || !matches!(rest, [] | [b'-', ..]) {
             return None;
         }
-        let mut edges = [fixed[0], fixed[1], fixed[53], fixed[54]];
-        let mut ids = [0; 48];
-        ids[..32].copy_from_slice(&fixed[3..35]);
-        ids[32..].copy_from_slice(&fixed[36..52]);
-        if !decode(&mut edges) || !decode(&mut ids) {
-            return None;
-        }
-        let (version, flags) = ((edges[0] << 4) | edges[1], (edges[2] << 4) | edges[3]);
+        let ids = unhex_ids(fixed)?;
+        let version = unhex(fixed[0], fixed[1])?;
+        let flags = unhex(fixed[53], fixed[54])?;
         if version == 0xff || (version == 0 && !rest.is_empty()) {
             return None;
         }
-        let chunks = ids.as_chunks().0;
-        let word = |at: usize| (pack(chunks[at]) << 32) | pack(chunks[at + 1]);
-        let trace_id = TraceId::from((u128::from(word(0)) << 64) | u128::from(word(2)));
-        let span_id = SpanId::from(word(4));
+        let (trace_id, span_id) = ids.split_first_chunk()?;
+        let trace_id = TraceId::from_bytes(*trace_id);
+        let span_id = SpanId::from_bytes(span_id.try_into().ok()?);
         (trace_id != TraceId::INVALID && span_id != SpanId::INVALID).then_some(Self {
             trace_id,
             span_id,
@@ -182,10 +176,10 @@ impl TraceParent {
         let mut ids = [0; 24];
         ids[..16].copy_from_slice(&self.trace_id.to_bytes());
         ids[16..].copy_from_slice(&self.span_id.to_bytes());
-        let digits = hex(&ids);
+        let digits = hex_ids(ids);
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        text[3..35].copy_from_slice(digits[..16].as_flattened());
-        text[36..52].copy_from_slice(digits[16..].as_flattened());
+        text[3..35].copy_from_slice(&digits[..32]);
+        text[36..52].copy_from_slice(&digits[32..]);
         // Known flags fit in one digit below ten.
         text[54] |= (self.flags & KNOWN_FLAGS).to_u8();
         text
@@ -280,33 +274,48 @@ impl Origin {
     }
 }
 
-/// Replaces lower-case hexadecimal digits by their values; false if one of them is none.
+/// The byte that two lower-case hexadecimal digits write; `None` if one of them is none.
+fn unhex(high: u8, low: u8) -> Option<u8> {
+    let digit = |digit| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    Some((digit(high)? << 4) | digit(low)?)
+}
+
+/// The same of the digits of both ids in a header.
 ///
-/// In place, and without branches or table: so the compiler takes many digits at once.
-fn decode<const N: usize>(digits: &mut [u8; N]) -> bool {
-    for digit in &mut *digits {
+/// Without branches or table, each step for all digits before the next, and apart from what becomes of
+/// the ids: so the compiler takes sixteen digits at once.
+#[inline(never)]
+fn unhex_ids(header: &[u8; TraceParent::LEN]) -> Option<[u8; 24]> {
+    let mut nibbles = [0; 48];
+    nibbles[..32].copy_from_slice(&header[3..35]);
+    nibbles[32..].copy_from_slice(&header[36..52]);
+    for digit in &mut nibbles {
         let (decimal, letter) = (digit.wrapping_sub(b'0'), digit.wrapping_sub(b'a'));
         let decimal = if decimal < 10 { decimal } else { 0xff };
         let letter = if letter < 6 { letter + 10 } else { 0xff };
         *digit = decimal & letter;
     }
-    digits.iter().fold(0, |seen, digit| seen | digit) < 0x10
+    let mut ids = [0; 24];
+    for (byte, &pair) in ids.iter_mut().zip(nibbles.as_chunks().0) {
+        let pair = u16::from_le_bytes(pair);
+        *byte = ((pair << 4) | (pair >> 8)) as u8;
+    }
+    (nibbles.iter().fold(0, |seen, nibble| seen | nibble) < 0x10).then_some(ids)
 }
 
-/// Closes the gaps between nibbles: the number that they write.
-fn pack(nibbles: [u8; 8]) -> u64 {
-    let n = u64::from_be_bytes(nibbles);
-    let n = (n | (n >> 4)) & 0x00ff_00ff_00ff_00ff;
-    let n = (n | (n >> 8)) & 0x0000_ffff_0000_ffff;
-    (n | (n >> 16)) & 0xffff_ffff
-}
-
-/// The two lower-case digits of each byte; like [`decode`], all at once.
-fn hex<const N: usize>(bytes: &[u8; N]) -> [[u8; 2]; N] {
-    let digit = |n| if n < 10 { b'0' + n } else { b'a' - 10 + n };
-    let mut digits = [[0; 2]; N];
-    for (pair, byte) in digits.iter_mut().zip(bytes) {
-        *pair = [digit(byte >> 4), digit(byte & 0x0f)];
+/// The lower-case digits of both ids; like [`unhex_ids`], many at once.
+#[inline]
+fn hex_ids(ids: [u8; 24]) -> [u8; 48] {
+    let mut digits = [0; 48];
+    for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(ids) {
+        let byte = u16::from(byte);
+        let nibbles = ((byte >> 4) | (byte << 8)) & 0x0f0f;
+        let letters = ((nibbles + 0x0606) >> 4) & 0x0101;
+        *pair = (nibbles + 0x3030 + letters * u16::from(b'a' - 10 - b'0')).to_le_bytes();
     }
     digits
 }
