@@ -41,7 +41,7 @@ pub(crate) fn start_with_parent(
     prepare: impl FnOnce(&Span, bool),
 ) -> Started {
     let keeps_parent = has_parent && carried.parent.is_none();
-    let (span, is_taken) = layer::with_pending_parent(&carried, make);
+    let (span, is_taken) = layer::with_given_parent(&carried, make);
     let is_foreign = if keeps_parent {
         prepare(&span, false);
         is_foreign_child(&span)
@@ -53,6 +53,9 @@ pub(crate) fn start_with_parent(
     // Setting the parent also succeeds where a per-layer filter keeps the span from that layer.
     #[cfg(feature = "tracing-opentelemetry")]
     if !is_taken && is_foreign && Foreign::context(&span).has_active_span() {
+        return Started { span, attach: None, is_foreign };
+    }
+    if is_taken && carried.entries.is_none() {
         return Started { span, attach: None, is_foreign };
     }
     let attach = if is_taken || keeps_parent {

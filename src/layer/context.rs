@@ -43,32 +43,18 @@ impl fmt::Display for SetParentError {
 
 impl error::Error for SetParentError {}
 
-/// Makes what was carried the parent of the span that `body` belongs to.
-pub(super) fn adopt(body: &mut Body, carried: Carried, is_remote: bool) {
-    if let Some(parent) = carried.parent {
-        body.head.parent = Parent {
-            trace_id: u128::from_be_bytes(parent.trace_id.to_bytes()),
-            span_id: u64::from_be_bytes(parent.span_id.to_bytes()),
-            flags: parent.flags.to_u8(),
-            is_remote,
-        };
-    }
-    if carried.entries.is_some() {
-        body.side().entries = carried.entries;
-    }
+/// What the thread's OpenTelemetry context makes of a new span, where it has a span or values: its
+/// parent, and what travels with the trace.
+#[inline]
+pub(super) fn current_parent() -> (Parent, Option<Context>) {
+    super::current_otel_context().map_or_else(Default::default, |cx| parent_in(&cx))
 }
 
-/// Makes the thread's OpenTelemetry context the parent, where it has a span or values.
-pub(super) fn adopt_current(body: &mut Body) {
-    if let Some(cx) = super::current_otel_context() {
-        adopt_context(body, &cx);
-    }
-}
-
-fn adopt_context(body: &mut Body, cx: &Context) {
+fn parent_in(cx: &Context) -> (Parent, Option<Context>) {
     let span = cx.span();
     let is_remote = span.span_context().is_remote();
-    adopt(body, Carried::from_context(cx), is_remote);
+    let Carried { parent, entries } = Carried::from_context(cx);
+    (Parent { is_remote, ..Parent::remote(parent) }, entries)
 }
 
 /// A local span's context as the OpenTelemetry API knows it.
@@ -97,9 +83,12 @@ impl Engine {
             State::Recording if slot.undecide() => self.count_restart(),
             _ => return Err(SetParentError::AlreadyStarted),
         }
-        body.head.parent = Parent::default();
+        let (parent, entries) = parent_in(cx);
+        body.head.parent = parent;
         let before = body.side.as_mut().and_then(|side| side.entries.take());
-        adopt_context(&mut body, cx);
+        if entries.is_some() {
+            body.side().entries = entries;
+        }
         drop(body);
         // Unlocked: a value in there may have a destructor that traces.
         drop(before);

@@ -6,7 +6,7 @@ use opentelemetry::trace::TraceContextExt as _;
 
 use crate::export::decode::snapshot;
 use crate::layer::engine::Engine;
-use crate::layer::record::{Body, Identity, RANDOM, SAMPLED, Slot, State};
+use crate::layer::record::{Body, Identity, SAMPLED, Slot, State};
 use crate::layer::sampling::Question;
 use crate::layer::side::shorten;
 use crate::layer::thread::{asking, ids_without_thread, with_local};
@@ -88,20 +88,14 @@ impl Engine {
         &self,
         slot: &Slot,
         body: &mut Body,
-        mut identity: Identity,
+        identity: Identity,
         is_sampled: bool,
     ) -> Identity {
-        // The parent's random bit is passed on as it came; fresh ids bring their own.
-        let random =
-            if body.head.parent.is_some() { body.head.parent.flags } else { identity.flags }
-                & RANDOM;
-        identity.flags = random | u8::from(is_sampled);
-        identity.has_entries = body.side.as_ref().is_some_and(|side| side.entries.is_some());
+        let has_entries = body.side.as_ref().is_some_and(|side| side.entries.is_some());
+        let identity = identity.decided(body.head.parent, is_sampled, has_entries);
         body.head.identity = identity;
-        if is_sampled {
-            slot.decide(identity, State::Recording);
-        } else {
-            slot.decide(identity, State::NotSampled);
+        slot.decide(identity, State::decided(is_sampled));
+        if !is_sampled {
             body.attributes.clear();
             body.events.clear();
         }

@@ -55,7 +55,7 @@ pub(crate) use self::lookup::{
 pub(crate) use self::record::{Body, Head, Side};
 #[cfg(feature = "tracing-opentelemetry")]
 pub(crate) use self::renamed::{is_renamed, mark_renamed};
-pub(crate) use self::thread::{suppress_this_thread, with_pending_parent};
+pub(crate) use self::thread::{suppress_this_thread, with_given_parent};
 
 use self::departures::{Entered, Found};
 use self::encoding::Attributes as Encoded;

@@ -37,6 +37,14 @@ impl Identity {
         Self { trace_id, span_id, flags: RANDOM, has_entries: false }
     }
 
+    /// The same once it is decided on. The random bit of a parent, and so of its trace, is passed on as
+    /// it came; fresh ids bring their own.
+    #[inline]
+    pub(super) fn decided(self, parent: Parent, is_sampled: bool, has_entries: bool) -> Self {
+        let random = if parent.is_some() { parent.flags } else { self.flags } & RANDOM;
+        Self { flags: random | u8::from(is_sampled), has_entries, ..self }
+    }
+
     /// No span's identity.
     pub(crate) const NONE: Self = Self { trace_id: 0, span_id: 0, flags: 0, has_entries: false };
 
@@ -80,6 +88,12 @@ impl State {
             1 => Self::NotSampled,
             _ => Self::Pending,
         }
+    }
+
+    /// That of a span that is decided on, and whose ids nobody has seen.
+    #[inline]
+    pub(super) fn decided(is_sampled: bool) -> Self {
+        if is_sampled { Self::Recording } else { Self::NotSampled }
     }
 
     /// The word that says so of the same owner as `word`.
@@ -141,6 +155,18 @@ pub(crate) struct Parent {
 }
 
 impl Parent {
+    /// The span of another process, if there is one.
+    #[inline]
+    pub(super) fn remote(parent: Option<TraceParent>) -> Self {
+        parent.map_or_else(Self::default, |parent| Self {
+            trace_id: u128::from_be_bytes(parent.trace_id.to_bytes()),
+            span_id: u64::from_be_bytes(parent.span_id.to_bytes()),
+            flags: parent.flags.to_u8(),
+            is_remote: true,
+        })
+    }
+
+    #[inline]
     pub(crate) fn is_some(&self) -> bool {
         self.trace_id != 0
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use opentelemetry::Context as OtelContext;
 use parking_lot::MutexGuard;
 use tracing::span::{Attributes, Id};
 use tracing::{Metadata, Subscriber};
@@ -12,10 +13,10 @@ use super::departures::{Entered, Found};
 use super::engine::Engine;
 use super::record::{Body, Head, Identity, Parent, Slot, State};
 use super::slots::At;
-use super::thread::{Local, ThreadState, with_local, with_thread};
+use super::thread::{Given, Local, ThreadState, with_local, with_thread};
 use super::visit::Encoder;
 use super::{BridgeLayer, context};
-use crate::propagation::{Carried, TraceParent};
+use crate::propagation::Carried;
 
 /// How a new span begins, as far as its thread alone can tell.
 enum Begun<'a> {
@@ -31,7 +32,6 @@ enum Begun<'a> {
 /// A span in a slot that nobody else knows yet.
 struct Start<'a> {
     at: At,
-    slot: &'a Slot,
     body: MutexGuard<'a, Body>,
     next: Next,
 }
@@ -93,7 +93,7 @@ impl BridgeLayer {
         with_thread(engine, |thread, local| {
             begun = match found {
                 Some(parent) => begin_child(engine, thread, local, attrs.metadata(), parent),
-                None => begin_entry(engine, thread, local, attrs, None),
+                None => begin_entry(engine, local, attrs, None),
             };
         });
         begun
@@ -158,15 +158,15 @@ fn begin<'a>(
     if thread.is_asking() {
         return Begun::Ignored;
     }
-    if let Some(caller) = thread.pending() {
+    if let Some(given) = thread.given() {
         // Without a caller and a parent that is named, it is a root: what this thread has entered
         // is another request's.
-        if caller.is_some() || attrs.parent().is_none() {
-            return begin_entry(engine, thread, local, attrs, Some(caller));
+        if given.carried.parent.is_some() || attrs.parent().is_none() {
+            return begin_entry(engine, local, attrs, Some(given));
         }
     }
     if attrs.is_root() {
-        return begin_entry(engine, thread, local, attrs, None);
+        return begin_entry(engine, local, attrs, None);
     }
     let found = match attrs.parent() {
         Some(parent) => {
@@ -193,7 +193,9 @@ fn begin_child<'a>(
     let Some(identity) = parent_slot.settle(parent.id) else {
         return Begun::Undecided(parent);
     };
-    thread.take_pending();
+    if let Some(given) = thread.given() {
+        given.take();
+    }
     if !identity.is_sampled() {
         return Begun::Ignored;
     }
@@ -217,47 +219,68 @@ fn begin_child<'a>(
     } else {
         Next::IdentifyChild
     };
-    Begun::Started(Start { at, slot, body, next })
+    Begun::Started(Start { at, body, next })
 }
 
 /// Without a parent here, in a trace of its own unless another process has its parent.
 #[inline]
 fn begin_entry<'a>(
     engine: &'a Engine,
-    thread: &ThreadState,
     local: &mut Local,
     attrs: &Attributes<'_>,
-    pending: Option<Option<TraceParent>>,
+    given: Option<&Given<'_>>,
+) -> Begun<'a> {
+    // Each way by itself: what two ways bring is not put in one place first.
+    if let Some(given) = given {
+        given.take();
+        let Carried { parent, entries } = given.carried;
+        let parent = Parent::remote(*parent);
+        // It cannot be replaced.
+        return begin_in(engine, local, attrs.metadata(), parent, entries.as_ref(), true);
+    }
+    if attrs.is_root() {
+        return begin_in(engine, local, attrs.metadata(), Parent::default(), None, false);
+    }
+    let (parent, entries) = context::current_parent();
+    begin_in(engine, local, attrs.metadata(), parent, entries.as_ref(), false)
+}
+
+/// The first span here of the trace that `parent` is in, or of one of its own.
+#[inline]
+fn begin_in<'a>(
+    engine: &'a Engine,
+    local: &mut Local,
+    metadata: &'static Metadata<'static>,
+    parent: Parent,
+    entries: Option<&OtelContext>,
+    is_final: bool,
 ) -> Begun<'a> {
     let Some(at) = local.take(engine) else { return Begun::Ignored };
     let slot = engine.slot(at);
-    let nobody = (Identity::NONE, Parent::default());
-    let mut body = prepare(engine, slot, local, attrs.metadata(), nobody);
-    // A parent that was given with the span cannot be replaced.
-    let is_final = pending.is_some();
-    match pending {
-        Some(parent) => {
-            thread.take_pending();
-            let entries = thread.pending_entries();
-            context::adopt(&mut body, Carried { parent, entries }, parent.is_some());
-        }
-        None if !attrs.is_root() => context::adopt_current(&mut body),
-        None => {}
-    }
-    let next = if engine.has_own_ids() {
-        let trace_id = if body.head.parent.is_some() { 0 } else { local.trace_id() };
+    let mut identity = Identity::NONE;
+    let mut state = State::Pending;
+    let mut next = if is_final { Next::IdentifyFinalEntry } else { Next::IdentifyEntry };
+    if engine.has_own_ids() {
+        let trace_id = if parent.is_some() { parent.trace_id } else { local.trace_id() };
         let fresh = Identity::of_fresh_ids(trace_id, local.span_id());
-        match engine.decide_at_start(slot, &mut body, fresh, is_final) {
-            Some(is_sampled) => {
-                local.shared.counters.decided(is_sampled);
-                if is_sampled { Next::Record } else { Next::Skip }
+        next = Next::Record;
+        if let Some(is_sampled) = engine.decide_at_start(parent, trace_id, is_final) {
+            identity = fresh.decided(parent, is_sampled, entries.is_some());
+            state = State::decided(is_sampled);
+            local.shared.counters.decided(is_sampled);
+            if !is_sampled {
+                next = Next::Skip;
             }
-            None => Next::Record,
         }
-    } else {
-        if is_final { Next::IdentifyFinalEntry } else { Next::IdentifyEntry }
-    };
-    Begun::Started(Start { at, slot, body, next })
+    }
+    let mut body = prepare(engine, slot, local, metadata, (identity, parent));
+    if let Some(entries) = entries {
+        body.side().entries = Some(entries.clone());
+    }
+    if state != State::Pending {
+        slot.decide(identity, state);
+    }
+    Begun::Started(Start { at, body, next })
 }
 
 /// The body of a span that starts now.
@@ -296,31 +319,16 @@ impl Engine {
     /// Others may be given one yet, under which they are sampled after all; what is sampled by now
     /// starts again then.
     #[inline]
-    fn decide_at_start(
-        &self,
-        slot: &Slot,
-        body: &mut Body,
-        mut identity: Identity,
-        is_final: bool,
-    ) -> Option<bool> {
-        let parent = body.head.parent;
-        let mut flags = None;
-        if parent.is_some() {
-            identity.trace_id = parent.trace_id;
-            flags = Some(parent.flags);
-        }
-        let is_sampled = self.quick_decision(flags, identity.trace_id)?;
-        if !is_sampled && !is_final {
-            return None;
-        }
-        self.decide(slot, body, identity, is_sampled);
-        Some(is_sampled)
+    fn decide_at_start(&self, parent: Parent, trace_id: u128, is_final: bool) -> Option<bool> {
+        let flags = parent.is_some().then_some(parent.flags);
+        self.quick_decision(flags, trace_id).filter(|is_sampled| *is_sampled || is_final)
     }
 
     /// Asks the user's generator for the ids of a span that nobody else knows yet, unlocked. True
     /// where the values that the span is made with are wanted.
     #[cold]
     fn identify(self: &Arc<Self>, start: &mut Start<'_>) -> bool {
+        let slot = self.slot(start.at);
         match start.next {
             // The ids of an entry that can still be moved are made when they are needed.
             Next::Record | Next::IdentifyEntry => true,
@@ -328,13 +336,18 @@ impl Engine {
             Next::IdentifyChild => {
                 let fresh = MutexGuard::unlocked(&mut start.body, || self.fresh_ids());
                 start.body.head.identity.span_id = fresh.span_id;
-                start.slot.decide(start.body.head.identity, State::Recording);
+                slot.decide(start.body.head.identity, State::Recording);
                 true
             }
             Next::IdentifyFinalEntry => {
-                let fresh = MutexGuard::unlocked(&mut start.body, || self.fresh_ids());
-                let decided = self.decide_at_start(start.slot, &mut start.body, fresh, true);
+                let mut fresh = MutexGuard::unlocked(&mut start.body, || self.fresh_ids());
+                let parent = start.body.head.parent;
+                if parent.is_some() {
+                    fresh.trace_id = parent.trace_id;
+                }
+                let decided = self.decide_at_start(parent, fresh.trace_id, true);
                 if let Some(is_sampled) = decided {
+                    self.decide(slot, &mut start.body, fresh, is_sampled);
                     self.count_decision(is_sampled);
                 }
                 decided.unwrap_or(true)
@@ -351,15 +364,13 @@ impl Engine {
             Next::Skip => false,
             _ => self.identify(&mut start),
         };
-        let Start { at, slot, mut body, .. } = start;
+        let Start { at, mut body, .. } = start;
         if is_wanted {
-            attrs.record(&mut Encoder {
-                attributes: &mut body.attributes,
-                limits: self.limits.values,
-            });
+            let limits = self.limits.values;
+            attrs.record(&mut Encoder { attributes: &mut body.attributes, limits });
         }
         drop(body);
-        slot.publish(id);
+        self.slot(at).publish(id);
         self.table.insert(id, at);
     }
 }

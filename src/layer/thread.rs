@@ -4,9 +4,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
 use std::sync::{Arc, Weak};
 
-use opentelemetry::Context;
 use rand::rngs::SmallRng;
 use rand::{RngCore as _, SeedableRng as _};
 
@@ -15,78 +15,41 @@ use crate::layer::encoding::Attributes;
 use crate::layer::engine::Engine;
 use crate::layer::outbound::ThreadShared;
 use crate::layer::slots::At;
-use crate::propagation::{Carried, TraceParent};
+use crate::propagation::Carried;
 
 thread_local! {
     static THREAD: ThreadState = const {
         ThreadState {
-            is_suppressed: Cell::new(false),
             is_asking: Cell::new(false),
-            pending: Pending {
-                is_there: Cell::new(false),
-                is_taken: Cell::new(false),
-                parent: Cell::new(None),
-                entries: RefCell::new(None),
-            },
+            given: Cell::new(ptr::null()),
             locals: RefCell::new(Vec::new()),
         }
     };
 }
 
 pub(super) struct ThreadState {
-    is_suppressed: Cell<bool>,
     /// A sampler or an id generator is being asked: the spans that it makes are not ours to record,
     /// or it would be asked about them in turn.
     is_asking: Cell<bool>,
-    pending: Pending,
-    /// One for each layer this thread has met, mostly one in all.
+    /// What the next span is to take as its parent, or null. It lives in the frame of
+    /// [`with_given_parent`], which takes it away again.
+    given: Cell<*const Given<'static>>,
+    /// One for each layer this thread has met, mostly one in all. Borrowed for good where nothing is to
+    /// be recorded.
     locals: RefCell<Vec<Local>>,
 }
 
-/// What the next span is to take as its parent. Each part is written and read on its own: with what
-/// is copied whole, a processor waits for the parts.
-#[derive(Debug)]
-struct Pending {
-    /// Whether there is something to take, be it that the span is a root.
-    is_there: Cell<bool>,
+/// What the next span is to take as its parent, be it that it is a root.
+pub(super) struct Given<'a> {
+    pub(super) carried: &'a Carried,
     is_taken: Cell<bool>,
-    parent: Cell<Option<TraceParent>>,
-    entries: RefCell<Option<Context>>,
 }
 
-/// What was pending before something else was.
-struct Before {
-    is_taken: bool,
-    parent: Option<TraceParent>,
-    entries: Option<Context>,
-}
-
-impl Pending {
-    /// Takes out what is there, if there is something.
-    fn take(&self) -> Option<Before> {
-        self.is_there.replace(false).then(|| Before {
-            is_taken: self.is_taken.get(),
-            parent: self.parent.get(),
-            entries: self.entries.take(),
-        })
-    }
-
-    /// Puts back what was there. What takes its place is the caller's to drop.
-    fn put_back(&self, before: Option<Before>) -> Option<Context> {
-        self.is_there.set(before.is_some());
-        match before {
-            Some(Before { is_taken, parent, entries }) => {
-                self.is_taken.set(is_taken);
-                self.parent.set(parent);
-                self.entries.replace(entries)
-            }
-            None if self.has_entries() => self.entries.take(),
-            None => None,
-        }
-    }
-
-    fn has_entries(&self) -> bool {
-        self.entries.borrow().is_some()
+impl Given<'_> {
+    /// Tells [`with_given_parent`] that a span has it.
+    #[inline]
+    pub(super) fn take(&self) {
+        self.is_taken.set(true);
     }
 }
 
@@ -97,23 +60,13 @@ impl ThreadState {
         self.is_asking.get()
     }
 
-    /// The parent that [`with_pending_parent`] has for the next span; within, `None` is that it is a
-    /// root.
+    /// The parent that [`with_given_parent`] has for the next span.
     #[inline]
-    pub(super) fn pending(&self) -> Option<Option<TraceParent>> {
-        self.pending.is_there.get().then(|| self.pending.parent.get())
-    }
-
-    /// The values that come with it.
-    #[inline]
-    pub(super) fn pending_entries(&self) -> Option<Context> {
-        self.pending.entries.borrow().clone()
-    }
-
-    /// Tells [`with_pending_parent`] that a span has what there is for it.
-    #[inline]
-    pub(super) fn take_pending(&self) {
-        self.pending.is_taken.set(true);
+    #[allow(unsafe_code, reason = "a parent is not copied to where the next span looks for it")]
+    pub(super) fn given(&self) -> Option<&Given<'_>> {
+        // SAFETY: it is null, or its frame is below this one, on this thread, and it is only shared.
+        // Who has it from here has it no longer than `self`, which nobody keeps beyond a callback.
+        unsafe { self.given.get().as_ref() }
     }
 }
 
@@ -147,9 +100,6 @@ pub(super) fn with_thread<R>(
 ) -> Option<R> {
     THREAD
         .try_with(|thread| {
-            if thread.is_suppressed.get() {
-                return None;
-            }
             let mut locals = thread.locals.try_borrow_mut().ok()?;
             if locals.first().is_none_or(|local| local.engine_id != engine.id) {
                 put_first(&mut locals, engine);
@@ -293,7 +243,7 @@ impl Drop for Local {
 
 /// Nothing that this thread does is recorded from now on.
 pub(crate) fn suppress_this_thread() {
-    let _ = THREAD.try_with(|thread| thread.is_suppressed.set(true));
+    let _ = THREAD.try_with(|thread| thread.locals.try_borrow_mut().map(std::mem::forget));
 }
 
 /// Runs a sampler or an id generator. `None` if it panics.
@@ -308,38 +258,29 @@ pub(super) fn asking<R>(ask: impl FnOnce() -> R) -> Option<R> {
 
 /// Runs `make` so that the span it starts takes what is `carried` as its parent. False where no
 /// layer of ours took it.
-pub(crate) fn with_pending_parent<R>(carried: &Carried, make: impl FnOnce() -> R) -> (R, bool) {
-    struct Restore(Option<Before>);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            let _ = THREAD.try_with(|thread| thread.pending.put_back(self.0.take()));
-        }
-    }
-    let set = THREAD.try_with(|thread| {
-        let pending = &thread.pending;
-        let restore = Restore(pending.take());
-        if carried.entries.is_some() {
-            pending.entries.replace(carried.entries.clone());
-        }
-        pending.parent.set(carried.parent);
-        pending.is_taken.set(false);
-        pending.is_there.set(true);
-        restore
-    });
-    let Ok(restore) = set else { return (make(), false) };
-    let made = make();
-    let is_taken = THREAD.try_with(|thread| thread.pending.is_taken.get()).unwrap_or(false);
-    drop(restore);
-    (made, is_taken)
+#[inline]
+pub(crate) fn with_given_parent<R>(carried: &Carried, make: impl FnOnce() -> R) -> (R, bool) {
+    let given = Given { carried, is_taken: Cell::new(false) };
+    let made = with_given(&raw const given, make);
+    (made, given.is_taken.get())
 }
 
 /// Runs code of the user's that formats a value: a span that it makes must not take the parent of
-/// the span whose value that is. A panic in there is caught further in.
+/// the span whose value that is.
 #[inline]
-pub(super) fn without_pending_parent(format: impl FnOnce()) {
-    let before = THREAD.try_with(|thread| thread.pending.take());
-    format();
-    if let Ok(Some(before)) = before {
-        let _ = THREAD.try_with(|thread| thread.pending.put_back(Some(before)));
+pub(super) fn without_given_parent(format: impl FnOnce()) {
+    with_given(ptr::null(), format);
+}
+
+/// Runs `f` while `given` is what the next span takes.
+#[inline]
+fn with_given<R>(given: *const Given<'_>, f: impl FnOnce() -> R) -> R {
+    struct PutBack(*const Given<'static>);
+    impl Drop for PutBack {
+        fn drop(&mut self) {
+            let _ = THREAD.try_with(|thread| thread.given.set(self.0));
+        }
     }
+    let _put_back = THREAD.try_with(|thread| PutBack(thread.given.replace(given.cast())));
+    f()
 }

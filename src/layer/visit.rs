@@ -6,7 +6,7 @@ use std::fmt;
 use tracing::field::{Field, Visit};
 
 use crate::layer::encoding::{Attributes, ValueLimits};
-use crate::layer::thread::without_pending_parent;
+use crate::layer::thread::without_given_parent;
 
 /// Encodes every value it is shown. Values are only looked at where the span is recorded.
 pub(super) struct Encoder<'a> {
@@ -72,13 +72,13 @@ impl Visit for Encoder<'_> {
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
         if let Some(key) = self.key(field) {
-            without_pending_parent(|| self.attributes.error(key, value, self.limits));
+            without_given_parent(|| self.attributes.error(key, value, self.limits));
         }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if let Some(key) = self.key(field) {
-            without_pending_parent(|| {
+            without_given_parent(|| {
                 self.attributes.formatted(key, format_args!("{value:?}"), self.limits);
             });
         }
