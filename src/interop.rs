@@ -14,7 +14,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_opentelemetry::OpenTelemetrySpanExt as Foreign;
 
 use crate::layer::{self, SetParentError};
-use crate::propagation::Carried;
+use crate::propagation::{Carried, TraceParent};
 use crate::span_ext::SpanExt;
 
 /// A span that was started for a request, and what to attach while the request is polled.
@@ -108,6 +108,16 @@ pub(crate) fn carried_values(span: &Span) -> Carried {
         None => Carried::default(),
         Some(_) => Carried { entries: carried_by(span).entries, ..Carried::default() },
     }
+}
+
+/// The ids that a request made within `span` carries, where a layer of ours has the span and nothing
+/// else is to be carried.
+#[cfg(any(feature = "actix-web", feature = "awc"))]
+#[inline]
+pub(crate) fn lone_ids(span: &Span) -> Option<TraceParent> {
+    let ids = layer::lone_ids(span)?;
+    // Values set after the span started are in the current context.
+    Context::map_current(|cx| !Carried::has_entries(cx)).then_some(ids)
 }
 
 fn current_entries() -> Option<Context> {

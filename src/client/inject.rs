@@ -5,7 +5,7 @@ use actix_http::{RequestHead, RequestHeadType};
 use awc::ConnectRequest;
 
 use super::settings::Settings;
-use crate::propagation::{self, Carried, Field, HeaderInjector, Sent};
+use crate::propagation::{self, Carried, Field, HeaderInjector};
 
 /// Writes `carried` over whatever trace context and baggage the request has already.
 ///
@@ -90,16 +90,13 @@ fn inject_into(settings: &Settings, carried: &Carried, head: &mut RequestHeadTyp
 }
 
 fn overwrite(settings: &Settings, carried: &Carried, headers: &mut HeaderMap) {
+    let Some(propagator) = &settings.http.propagator else {
+        return propagation::overwrite(carried, headers);
+    };
     remove_names(settings, headers);
-    if carried.is_empty() {
-        return;
-    }
-    match &settings.http.propagator {
-        None => inject_w3c(carried, headers),
-        Some(propagator) => {
-            let cx = carried.clone().into_other();
-            propagator.inject_context(&cx, &mut HeaderInjector(headers));
-        }
+    if !carried.is_empty() {
+        let cx = carried.clone().into_other();
+        propagator.inject_context(&cx, &mut HeaderInjector(headers));
     }
 }
 
@@ -119,15 +116,6 @@ fn for_each_name(settings: &Settings, mut f: impl FnMut(&HeaderName)) {
             }
         }
     }
-}
-
-/// The W3C headers.
-fn inject_w3c(carried: &Carried, headers: &mut HeaderMap) {
-    propagation::inject(carried, |field, value| {
-        if let Some(value) = value.and_then(Sent::header_value) {
-            headers.insert(field.header_name().clone(), value);
-        }
-    });
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use crate::propagation::TraceParent;
 /// span's entering and leaving.
 #[allow(unsafe_code, reason = "no other way to a value is without the look")]
 pub(crate) fn header_value(parent: TraceParent) -> HeaderValue {
-    let text = parent.format();
+    let text: Box<[u8]> = Box::new(parent.format());
     debug_assert!(text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-')));
     // SAFETY: hexadecimal digits and dashes are allowed in the value of a header.
-    unsafe { HeaderValue::from_maybe_shared_unchecked(Bytes::copy_from_slice(&text)) }
+    unsafe { HeaderValue::from_maybe_shared_unchecked(Bytes::from(text)) }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::layer::engine::Engine;
 use crate::layer::record::Identity;
 use crate::layer::thread::with_local;
 use crate::layer::{BridgeLayer, SetParentError};
-use crate::propagation::Carried;
+use crate::propagation::{Carried, TraceParent};
 
 /// Runs `f` for every engine behind `dispatch`. False if there is none.
 pub(crate) fn for_each_engine(
@@ -103,22 +103,27 @@ fn nearest_above(engine: &Engine, dispatch: &Dispatch, id: u64) -> Option<u64> {
 
 /// What a request made from within `span` carries, if a layer of ours knows.
 pub(crate) fn carried_by(span: &Span) -> Option<Carried> {
-    match identity_of(span) {
-        // The usual span: it has a record, and nothing but ids to pass on.
-        Some(identity) if !identity.has_entries => Some(identity.into()),
-        _ => with_recorded(span, Engine::carried),
+    match lone_ids(span) {
+        Some(ids) => Some(Carried { parent: Some(ids), entries: None }),
+        None => with_recorded(span, Engine::carried),
     }
 }
 
-/// Who the span is, final from now on, where one layer of ours has a record of it.
+/// What the usual span passes on, its ids and nothing else, from now on final; `None` where it is not
+/// one layer of ours that has a record of it, or where there is more.
 #[inline]
-fn identity_of(span: &Span) -> Option<Identity> {
-    let found = span.with_subscriber(|(id, dispatch)| {
+pub(crate) fn lone_ids(span: &Span) -> Option<TraceParent> {
+    // Handed out part by part: a processor waits where it is to copy in one go what was just written
+    // in parts.
+    let mut found = Identity::NONE;
+    span.with_subscriber(|(id, dispatch)| {
+        let id = id.into_u64();
         let engine = &dispatch.downcast_ref::<BridgeLayer>()?.engine;
-        let slot = engine.find(id.into_u64()).filter(|_| !engine.has_siblings())?;
-        engine.resolve(slot, id.into_u64())
+        let slot = engine.find(id).filter(|_| !engine.has_siblings())?;
+        found = engine.resolve(slot, id)?;
+        Some(())
     });
-    found.flatten()
+    (found != Identity::NONE && !found.has_entries).then(|| found.into())
 }
 
 /// The span's context, if a layer of ours records it or an ancestor of it.

@@ -77,6 +77,17 @@ mod header_map {
         }
     }
 
+    impl Field {
+        /// The name, to be given away. Made when this is compiled, so that nothing is cloned.
+        pub(crate) fn into_header_name(self) -> HeaderName {
+            match self {
+                Self::TraceParent => const { HeaderName::from_static(Self::TraceParent.name()) },
+                Self::TraceState => const { HeaderName::from_static(Self::TraceState.name()) },
+                Self::Baggage => const { HeaderName::from_static(Self::Baggage.name()) },
+            }
+        }
+    }
+
     impl Sent<'_> {
         /// Ready for a header map; `None` where HTTP does not allow it.
         #[inline]

@@ -72,6 +72,8 @@ pub use self::baggage::BaggagePropagator;
 pub(crate) use self::carrier::{Field, HeaderLines};
 #[cfg(any(feature = "actix-web", feature = "awc"))]
 pub use self::carrier::{HeaderExtractor, HeaderInjector};
+#[cfg(any(feature = "awc", all(test, feature = "actix-web")))]
+pub(crate) use self::span::overwrite;
 #[cfg(any(feature = "actix-web", feature = "awc"))]
 pub use self::span::{StartedSpan, inject_span, start_span};
 pub use self::trace_context::{TraceContextPropagator, TraceParent};
@@ -152,11 +154,15 @@ impl Carried {
 #[cfg(any(feature = "actix-web", feature = "awc", test))]
 pub(crate) fn extract(headers: &impl HeaderLines) -> Carried {
     let (parent, raw) = trace_context::extract(headers).unzip();
-    let mut entries = raw.flatten().map(|raw| Context::new().with_value(raw));
-    if let Some(received) = baggage::extract(headers) {
-        entries = Some(received.into_context(&entries.unwrap_or_default()));
+    let (raw, received) = (raw.flatten(), baggage::extract(headers));
+    if raw.is_none() && received.is_none() {
+        return Carried { parent, entries: None };
     }
-    Carried { parent, entries }
+    let mut entries = raw.map_or_else(Context::new, |raw| Context::new().with_value(raw));
+    if let Some(received) = received {
+        entries = received.into_context(&entries);
+    }
+    Carried { parent, entries: Some(entries) }
 }
 
 /// What is sent in a header.

@@ -1,11 +1,11 @@
 //! From headers to a span and back, without an OpenTelemetry context in between.
 
-use actix_http::header::HeaderMap;
+use actix_http::header::{HeaderMap, HeaderValue};
 use opentelemetry::Context;
 use tracing::Span;
 
-use super::{Carried, Sent, extract, inject};
-use crate::interop;
+use super::{Carried, Field, Sent, TraceParent, extract, inject};
+use crate::{interop, layer};
 
 /// A span that [`start_span`] started.
 #[derive(Debug)]
@@ -55,17 +55,39 @@ pub fn start_span(headers: &HeaderMap, make: impl FnOnce() -> Span) -> StartedSp
 /// Headers for which there is nothing to write are removed, so that none is left over from another
 /// message.
 pub fn inject_span(span: &Span, headers: &mut HeaderMap) {
-    inject_into(&interop::carried_by(span), headers);
+    match interop::lone_ids(span) {
+        Some(ids) => overwrite_with_ids(ids, headers),
+        None => overwrite(&interop::carried_by(span), headers),
+    }
 }
 
-pub(super) fn inject_into(carried: &Carried, headers: &mut HeaderMap) {
-    inject(carried, |field, value| {
-        let name = field.header_name();
-        match value.and_then(Sent::header_value) {
-            Some(value) => drop(headers.insert(name.clone(), value)),
-            // A look costs less than a removal of nothing.
-            None if headers.contains_key(name) => drop(headers.remove(name)),
-            None => {}
-        }
-    });
+/// Writes what is carried over what is there, of which nothing is left.
+pub(crate) fn overwrite(carried: &Carried, headers: &mut HeaderMap) {
+    match *carried {
+        // The usual request.
+        Carried { parent: Some(ids), entries: None } => overwrite_with_ids(ids, headers),
+        _ => inject(carried, |field, value| match value.and_then(Sent::header_value) {
+            Some(value) => put(field, value, headers),
+            None => remove(field, headers),
+        }),
+    }
+}
+
+fn overwrite_with_ids(ids: TraceParent, headers: &mut HeaderMap) {
+    put(Field::TraceParent, layer::header_value(ids), headers);
+    remove(Field::TraceState, headers);
+    remove(Field::Baggage, headers);
+}
+
+#[inline]
+fn put(field: Field, value: HeaderValue, headers: &mut HeaderMap) {
+    headers.insert(field.into_header_name(), value);
+}
+
+fn remove(field: Field, headers: &mut HeaderMap) {
+    let name = field.header_name();
+    // A look costs less than a removal of nothing.
+    if headers.contains_key(name) {
+        headers.remove(name);
+    }
 }

@@ -490,7 +490,6 @@ fn composite_reads_and_writes_all_fields() {
 #[cfg(feature = "awc")]
 #[test]
 fn injection_into_a_header_map_removes_what_is_stale() {
-    use super::span::inject_into;
     use awc::http::header::{HeaderMap, HeaderName, HeaderValue};
     let mut headers = HeaderMap::new();
     for (name, value) in [
@@ -502,13 +501,13 @@ fn injection_into_a_header_map_removes_what_is_stale() {
     ] {
         headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
-    inject_into(&extract(&Lines::new(&[("traceparent", PARENT)])), &mut headers);
+    overwrite(&extract(&Lines::new(&[("traceparent", PARENT)])), &mut headers);
     assert_eq!(headers.len(), 2);
     assert_eq!(headers.get("traceparent").unwrap(), PARENT);
     assert_eq!(headers.get("host").unwrap(), "kept");
     // An extraction from the map itself sees what was sent.
     assert_eq!(extract(&headers).parent, TraceParent::parse(PARENT.as_bytes()));
-    inject_into(&Carried::default(), &mut headers);
+    overwrite(&Carried::default(), &mut headers);
     assert_eq!(headers.len(), 1);
 }
 
