@@ -7,47 +7,39 @@ const FIRST_BYTES: usize = 512;
 /// What of a head counts.
 const HEAD: usize = 6;
 /// Texts up to this length are copied without a call.
-const SHORT: usize = 32;
+const SHORT: usize = 64;
+/// What a short record may write to.
+const RECORD: usize = size_of::<u64>() + SHORT;
 
 /// A vector of bytes that knows up to where it can be written without asking further.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
-    /// Never more than the vector's capacity, nor than the limit that was named last.
-    ready: usize,
+    /// While it has fewer bytes than these, there is room for a short record: within the vector's
+    /// capacity, and the limit that was named last.
+    short_until: usize,
 }
 
 impl Buffer {
-    /// Appends the six low bytes of `head` and then `text`. False, with nothing done, where there
-    /// is no room ready.
+    /// Appends the six low bytes of `head` and then `text`. False, with nothing done, where that is no
+    /// short record or there is no room ready.
     #[inline]
     #[allow(unsafe_code, reason = "a length that is checked once instead of for each part")]
-    pub(super) fn append(&mut self, head: u64, text: &[u8]) -> bool {
+    pub(super) fn append_short(&mut self, head: u64, text: &str) -> bool {
         let at = self.bytes.len();
-        // All eight bytes of the head are written. No length is near to what a number can hold.
-        if self.ready < at + 8 || self.ready - (at + 8) < text.len() {
+        if at >= self.short_until || text.len() > SHORT {
             return false;
         }
-        if text.len() > SHORT {
-            self.append_long(head, text);
-            return true;
-        }
-        // SAFETY: `at + 8 + text.len()` is within the capacity, of which `ready` is no more; what
-        // the new length counts has been written. `text` is borrowed, so it is not of this vector.
+        // SAFETY: there are `RECORD` bytes of the capacity after `at`, and no more are written: eight
+        // for the head, of which the text takes two again. What the new length counts has been written.
+        // `text` is borrowed, so it is not of this vector.
         unsafe {
             let to = self.bytes.as_mut_ptr().add(at);
             to.cast::<u64>().write_unaligned(head.to_le());
-            copy_short(text, to.add(HEAD));
+            copy_short(text.as_bytes(), to.add(HEAD));
             self.bytes.set_len(at + HEAD + text.len());
         }
         true
-    }
-
-    /// Apart, so that the short ones need no more than a handful of registers.
-    #[inline(never)]
-    fn append_long(&mut self, head: u64, text: &[u8]) {
-        self.bytes.extend_from_slice(&head.to_le_bytes()[..HEAD]);
-        self.bytes.extend_from_slice(text);
     }
 
     /// Appends `head` and the `N` low bytes of `word`. False, with nothing done, where there is no
@@ -56,9 +48,9 @@ impl Buffer {
     #[allow(unsafe_code, reason = "a length that is checked once instead of for each part")]
     pub(super) fn append_word<const N: usize>(&mut self, head: u16, word: u64) -> bool {
         const { assert!(N <= size_of::<u64>(), "a word has no more bytes") };
+        const { assert!(2 + size_of::<u64>() <= RECORD, "all of them are written") };
         let at = self.bytes.len();
-        // All bytes of the word are written.
-        if at + 2 + size_of::<u64>() > self.ready {
+        if at >= self.short_until {
             return false;
         }
         // SAFETY: as above.
@@ -71,12 +63,24 @@ impl Buffer {
         true
     }
 
-    /// Makes room for `more` bytes. What is ready after that ends at `limit`.
-    #[cold]
+    /// Makes room for `more` bytes, and for short records from then on, which end at `limit`.
+    #[inline]
     pub(super) fn make_ready(&mut self, more: usize, limit: usize) {
+        if self.bytes.capacity() - self.bytes.len() < more {
+            self.grow(more);
+        }
+        self.ready_until(limit);
+    }
+
+    #[cold]
+    fn grow(&mut self, more: usize) {
         let more = if self.bytes.capacity() == 0 { more.max(FIRST_BYTES) } else { more };
         self.bytes.reserve(more);
-        self.ready = limit.min(self.bytes.capacity());
+    }
+
+    #[inline]
+    fn ready_until(&mut self, limit: usize) {
+        self.short_until = (limit.min(self.bytes.capacity()) + 1).saturating_sub(RECORD);
     }
 
     pub(super) fn push(&mut self, byte: u8) {
@@ -112,7 +116,7 @@ impl Buffer {
     #[cold]
     fn shrink(&mut self, kept: usize) {
         self.bytes.shrink_to(kept);
-        self.ready = self.ready.min(self.bytes.capacity());
+        self.ready_until(self.short_until.saturating_add(RECORD - 1));
     }
 }
 
@@ -131,7 +135,7 @@ impl DerefMut for Buffer {
     }
 }
 
-/// Copies up to [`SHORT`] bytes by two words that may overlap.
+/// Copies up to [`SHORT`] bytes by two or four words that may overlap.
 ///
 /// # Safety
 ///
@@ -143,8 +147,8 @@ unsafe fn copy_short(text: &[u8], to: *mut u8) {
     let (from, length) = (text.as_ptr(), text.len());
     macro_rules! by_words {
         ($word:ty) => {{
-            // SAFETY: `length` is at least a word's, so both words are within `text`, and within
-            // what the caller gives.
+            // SAFETY: `length` is at least that of a word, here of two, so both words are within
+            // `text`, and within what the caller gives.
             unsafe {
                 let first = from.cast::<$word>().read_unaligned();
                 let end = length - size_of::<$word>();
@@ -155,7 +159,9 @@ unsafe fn copy_short(text: &[u8], to: *mut u8) {
         }};
     }
     // In an order in which short texts take few steps.
-    if length >= 16 {
+    if length > 32 {
+        by_words!([u128; 2]);
+    } else if length >= 16 {
         by_words!(u128);
     } else if length >= 8 {
         by_words!(u64);
@@ -180,12 +186,17 @@ mod tests {
 
     #[test]
     fn texts_of_every_length_are_copied_whole() {
-        let text: Vec<u8> = (0..100).collect();
+        let text: String = (0_u8..100).map(char::from).collect();
         for length in 0..=text.len() {
             let mut buffer = ready(1_000);
-            assert!(buffer.append(0x0006_0504_0302_0100, &text[..length]));
+            let is_short = buffer.append_short(0x0006_0504_0302_0100, &text[..length]);
+            assert_eq!(is_short, length <= SHORT);
+            if !is_short {
+                assert!(buffer.is_empty());
+                continue;
+            }
             assert_eq!(buffer[..6], [0, 1, 2, 3, 4, 5]);
-            assert_eq!(buffer[6..], text[..length]);
+            assert_eq!(buffer[6..], text.as_bytes()[..length]);
             assert!(buffer.append_word::<8>(0x0201, 7));
             assert_eq!(buffer[6 + length..], [1, 2, 7, 0, 0, 0, 0, 0, 0, 0]);
             assert!(buffer.append_word::<1>(0x0201, 7));
@@ -196,19 +207,28 @@ mod tests {
     #[test]
     fn nothing_is_written_where_no_room_is_ready() {
         let mut buffer = Buffer::default();
-        assert!(!buffer.append(0, b"") && !buffer.append_word::<8>(0, 0));
-        let mut buffer = ready(20);
-        assert!(!buffer.append(0, &[1; 13]) && buffer.append(0, &[1; 12]));
-        assert!(!buffer.append(0, b"") && !buffer.append_word::<8>(0, 0));
-        assert_eq!(buffer.len(), 18);
+        assert!(!buffer.append_short(0, "") && !buffer.append_word::<8>(0, 0));
+        let mut buffer = ready(RECORD + 5);
+        assert!(buffer.append_short(0, "") && buffer.len() == 6);
+        assert!(!buffer.append_short(0, "") && !buffer.append_word::<1>(0, 0));
+        assert_eq!(buffer.len(), 6);
+        let mut buffer = ready(RECORD + 6);
+        assert!(buffer.append_short(0, "") && buffer.append_short(0, &"x".repeat(SHORT)));
+        assert_eq!(buffer.len(), 12 + SHORT);
+        assert!(!ready(RECORD - 1).append_short(0, ""));
     }
 
     #[test]
     fn room_that_is_given_back_is_not_ready() {
         let mut buffer = ready(100_000);
         buffer.make_ready(10_000, 100_000);
-        assert!(buffer.append(0, &[1; 9_000]));
+        buffer.extend(&[1; 9_000]);
+        assert!(buffer.append_short(0, "more"));
         buffer.clear(1_000);
-        assert!(!buffer.append(0, &[1; 9_000]) && buffer.append(0, &[1; 500]));
+        let capacity = buffer.bytes.capacity();
+        assert!(capacity < 9_000);
+        while buffer.append_short(0, &"x".repeat(SHORT)) {}
+        assert!(buffer.len() > 900 && buffer.len() <= capacity);
+        assert_eq!(buffer.bytes.capacity(), capacity);
     }
 }

@@ -66,28 +66,29 @@ impl Attributes {
         true
     }
 
-    /// Notes that `field` has a value. False where it had one before, or might have.
+    /// What is seen with this field's first value; `None` where it has one already, or might have.
     #[inline]
-    fn is_first(&mut self, field: u8) -> bool {
+    fn with_first(&self, field: usize) -> Option<u64> {
         if field >= 64 {
-            return false;
+            return None;
         }
-        let before = self.seen;
-        self.seen = before | 1 << field;
-        self.seen != before
+        let seen = self.seen | 1 << field;
+        (seen != self.seen).then_some(seen)
     }
 
     /// A value that is the `N` low bytes of a word.
     #[inline]
-    fn word<const N: usize>(&mut self, tag: u8, field: u8, value: u64, limits: ValueLimits) {
-        let head = u16::from_le_bytes([tag, field]);
-        if !self.is_first(field) || !self.bytes.append_word::<N>(head, value) {
-            self.fixed(tag, field, &value.to_le_bytes()[..N], limits);
+    fn word<const N: usize>(&mut self, tag: u8, field: usize, value: u64, limits: ValueLimits) {
+        let head = u16::from_le_bytes([tag, field as u8]);
+        match self.with_first(field) {
+            Some(seen) if self.bytes.append_word::<N>(head, value) => self.seen = seen,
+            _ => self.fixed(tag, field, &value.to_le_bytes()[..N], limits),
         }
     }
 
     #[cold]
-    fn fixed(&mut self, tag: u8, field: u8, value: &[u8], limits: ValueLimits) {
+    fn fixed(&mut self, tag: u8, field: usize, value: &[u8], limits: ValueLimits) {
+        let Some(field) = self.key(field) else { return };
         self.forget(field);
         if self.reserve(2 + value.len(), limits) {
             self.bytes.extend(&[tag, field]);
@@ -95,59 +96,77 @@ impl Attributes {
         }
     }
 
+    /// A callsite has at most 32 fields by `tracing`'s macros; more come from hand-made callsites
+    /// and are counted as dropped from the 256th on.
+    fn key(&mut self, field: usize) -> Option<u8> {
+        let key = u8::try_from(field).ok();
+        if key.is_none() {
+            self.drop_one();
+        }
+        key
+    }
+
     #[inline]
-    pub(super) fn bool(&mut self, field: u8, value: bool, limits: ValueLimits) {
+    pub(super) fn bool(&mut self, field: usize, value: bool, limits: ValueLimits) {
         self.word::<1>(tag::BOOL, field, u64::from(value), limits);
     }
 
     #[inline]
-    pub(super) fn i64(&mut self, field: u8, value: i64, limits: ValueLimits) {
+    pub(super) fn i64(&mut self, field: usize, value: i64, limits: ValueLimits) {
         self.word::<8>(tag::I64, field, value as u64, limits);
     }
 
     #[inline]
-    pub(super) fn u64(&mut self, field: u8, value: u64, limits: ValueLimits) {
+    pub(super) fn u64(&mut self, field: usize, value: u64, limits: ValueLimits) {
         self.word::<8>(tag::U64, field, value, limits);
     }
 
     #[inline]
-    pub(super) fn f64(&mut self, field: u8, value: f64, limits: ValueLimits) {
+    pub(super) fn f64(&mut self, field: usize, value: f64, limits: ValueLimits) {
         self.word::<8>(tag::F64, field, value.to_bits(), limits);
     }
 
-    pub(super) fn i128(&mut self, field: u8, value: i128, limits: ValueLimits) {
+    pub(super) fn i128(&mut self, field: usize, value: i128, limits: ValueLimits) {
         self.fixed(tag::I128, field, &value.to_le_bytes(), limits);
     }
 
-    pub(super) fn u128(&mut self, field: u8, value: u128, limits: ValueLimits) {
+    pub(super) fn u128(&mut self, field: usize, value: u128, limits: ValueLimits) {
         self.fixed(tag::U128, field, &value.to_le_bytes(), limits);
     }
 
     #[inline]
-    pub(super) fn str(&mut self, field: u8, value: &str, limits: ValueLimits) {
-        let head = u64::from(u16::from_le_bytes([tag::STR, field])) | (value.len() as u64) << 16;
-        if value.len() > limits.length
-            || !self.is_first(field)
-            || !self.bytes.append(head, value.as_bytes())
-        {
-            self.any_str(field, value, limits);
+    pub(super) fn str(&mut self, field: usize, value: &str, limits: ValueLimits) {
+        let is_within = value.len() <= limits.length;
+        match self.with_first(field) {
+            Some(seen) if is_within && self.bytes.append_short(str_head(field, value), value) => {
+                self.seen = seen;
+            }
+            _ => self.any_str(field, value, limits),
         }
     }
 
-    #[cold]
-    fn any_str(&mut self, field: u8, value: &str, limits: ValueLimits) {
-        self.forget(field);
-        let value = truncated(value, limits.length);
+    /// A text that is not short, or may have one in its place already.
+    #[inline(never)]
+    fn any_str(&mut self, field: usize, value: &str, limits: ValueLimits) {
+        let Some(key) = self.key(field) else { return };
+        self.forget(key);
+        let value =
+            if value.len() > limits.length { truncated(value, limits.length) } else { value };
         if self.reserve(6 + value.len(), limits) {
-            let [a, b, c, d] = (value.len() as u32).to_le_bytes();
-            self.bytes.extend(&[tag::STR, field, a, b, c, d]);
+            self.bytes.extend(&str_head(field, value).to_le_bytes()[..6]);
             self.bytes.extend(value.as_bytes());
         }
     }
 
     /// Formats `value` in place. A panic in its `Debug` becomes a note in the value's stead: a
     /// trace must never break what it observes.
-    pub(super) fn formatted(&mut self, field: u8, value: fmt::Arguments<'_>, limits: ValueLimits) {
+    pub(super) fn formatted(
+        &mut self,
+        field: usize,
+        value: fmt::Arguments<'_>,
+        limits: ValueLimits,
+    ) {
+        let Some(field) = self.key(field) else { return };
         self.forget(field);
         if !self.reserve(6, limits) {
             return;
@@ -161,10 +180,11 @@ impl Attributes {
     /// An error and the chain of its sources.
     pub(super) fn error(
         &mut self,
-        field: u8,
+        field: usize,
         error: &(dyn std::error::Error + 'static),
         limits: ValueLimits,
     ) {
+        let Some(field) = self.key(field) else { return };
         self.forget(field);
         if !self.reserve(6 + 4, limits) {
             return;
@@ -384,6 +404,12 @@ impl Attributes {
             self.bytes.extend(name.as_bytes());
         }
     }
+}
+
+/// The first six bytes of a text's record; the two above them are of no meaning.
+#[inline]
+fn str_head(field: usize, value: &str) -> u64 {
+    u64::from(tag::STR) | (field as u64) << 8 | (value.len() as u64) << 16
 }
 
 /// Bytes that keep a field's place.

@@ -14,74 +14,34 @@ pub(super) struct Encoder<'a> {
     pub(super) limits: ValueLimits,
 }
 
-impl Encoder<'_> {
-    /// A callsite has at most 32 fields by `tracing`'s macros; more come from hand-made callsites
-    /// and are counted as dropped from the 256th on.
-    #[inline]
-    fn key(&mut self, field: &Field) -> Option<u8> {
-        let key = u8::try_from(field.index()).ok();
-        if key.is_none() {
-            self.attributes.drop_one();
-        }
-        key
-    }
+macro_rules! encode {
+    ($($method:ident: $type:ty => $encode:ident),*) => {
+        $(
+            fn $method(&mut self, field: &Field, value: $type) {
+                self.attributes.$encode(field.index(), value, self.limits);
+            }
+        )*
+    };
 }
 
 impl Visit for Encoder<'_> {
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        if let Some(key) = self.key(field) {
-            self.attributes.bool(key, value, self.limits);
-        }
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        if let Some(key) = self.key(field) {
-            self.attributes.i64(key, value, self.limits);
-        }
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        if let Some(key) = self.key(field) {
-            self.attributes.u64(key, value, self.limits);
-        }
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        if let Some(key) = self.key(field) {
-            self.attributes.f64(key, value, self.limits);
-        }
-    }
-
-    fn record_i128(&mut self, field: &Field, value: i128) {
-        if let Some(key) = self.key(field) {
-            self.attributes.i128(key, value, self.limits);
-        }
-    }
-
-    fn record_u128(&mut self, field: &Field, value: u128) {
-        if let Some(key) = self.key(field) {
-            self.attributes.u128(key, value, self.limits);
-        }
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        if let Some(key) = self.key(field) {
-            self.attributes.str(key, value, self.limits);
-        }
-    }
+    encode!(
+        record_bool: bool => bool,
+        record_i64: i64 => i64,
+        record_u64: u64 => u64,
+        record_f64: f64 => f64,
+        record_i128: i128 => i128,
+        record_u128: u128 => u128,
+        record_str: &str => str
+    );
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        if let Some(key) = self.key(field) {
-            without_given_parent(|| self.attributes.error(key, value, self.limits));
-        }
+        without_given_parent(|| self.attributes.error(field.index(), value, self.limits));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if let Some(key) = self.key(field) {
-            without_given_parent(|| {
-                self.attributes.formatted(key, format_args!("{value:?}"), self.limits);
-            });
-        }
+        let value = format_args!("{value:?}");
+        without_given_parent(|| self.attributes.formatted(field.index(), value, self.limits));
     }
 }
 
