@@ -83,6 +83,7 @@ pub struct BridgeLayer {
 }
 
 impl BridgeLayer {
+    #[inline]
     fn wants(&self, metadata: &Metadata<'_>) -> bool {
         *metadata.level() <= self.engine.max_level && self.engine.is_open()
     }

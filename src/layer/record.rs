@@ -103,6 +103,12 @@ impl State {
     }
 }
 
+/// Apart, so that who was first does not look.
+#[cold]
+fn is_settled(word: u32) -> bool {
+    State::of(word) == State::Settled
+}
+
 /// A place for one live span.
 #[derive(Debug)]
 #[repr(align(64))]
@@ -275,10 +281,9 @@ impl Slot {
     pub(super) fn settle(&self, id: u64) -> Option<Identity> {
         let before = self.state.load(Ordering::Acquire);
         let is_final = match State::of(before) {
-            State::Settled | State::NotSampled => true,
-            State::Pending => false,
             // The state was read while the slot was `id`'s, or this fails.
             State::Recording => self.is(id) && self.settle_from(before),
+            state => state != State::Pending,
         };
         if !is_final {
             return None;
@@ -294,7 +299,7 @@ impl Slot {
         let settled = State::Settled.in_place_of(before);
         match self.state.compare_exchange(before, settled, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => true,
-            Err(now) => State::of(now) == State::Settled,
+            Err(now) => is_settled(now),
         }
     }
 
