@@ -112,7 +112,6 @@ pub(crate) fn carried_values(span: &Span) -> Carried {
 
 /// The ids that a request made within `span` carries, where a layer of ours has the span and nothing
 /// else is to be carried.
-#[cfg(any(feature = "actix-web", feature = "awc"))]
 #[inline]
 pub(crate) fn lone_ids(span: &Span) -> Option<TraceParent> {
     let ids = layer::lone_ids(span)?;
@@ -208,6 +207,14 @@ pub(crate) fn rename_entered(span: &Span, name: &str) {
 
 /// What a request made from within `span` carries.
 pub(crate) fn carried_by(span: &Span) -> Carried {
+    match lone_ids(span) {
+        Some(ids) => Carried { parent: Some(ids), entries: None },
+        None => carried_with(span),
+    }
+}
+
+/// The same where there may be more than [`lone_ids`], or others that know.
+pub(crate) fn carried_with(span: &Span) -> Carried {
     if let Some(mut carried) = layer::carried_by(span) {
         // Values set after the span started are in the current context, beside the older ones.
         if let Some(current) = current_entries() {

@@ -315,6 +315,53 @@ fn an_unsampled_trace_stays_one_on_other_threads_and_under_other_spans() {
     assert_eq!(memory.tree(), "sampled, unrelated\n");
 }
 
+#[cfg(feature = "actix-web")]
+#[test]
+fn what_has_no_record_passes_on_its_own_nearest_ancestor() {
+    // 1. Two callers do not record; each has a span here, and both of these are open.
+    // 2. Spans in either trace have no record; one is asked for what to send while this thread is in
+    //    the other trace, after other such spans, in one of them, on another thread, and after a span
+    //    of a third trace has taken the place of the one around it.
+    use actix_web::http::header::HeaderMap;
+    use actix_web::test::TestRequest;
+    use spanbridge::propagation::{inject_span, start_span};
+    let start = |trace: &str| {
+        let value = format!("00-{trace:0>32}-00000000000000ff-00");
+        let request = TestRequest::default().insert_header(("traceparent", value));
+        start_span(request.to_http_request().headers(), || info_span!("request")).span
+    };
+    let sent = |span: &Span| {
+        let mut headers = HeaderMap::new();
+        inject_span(span, &mut headers);
+        headers.get("traceparent").expect("a trace is passed on").to_str().unwrap().to_owned()
+    };
+    let memory = traced(|| {
+        let (a, b) = (start("a"), start("b"));
+        let (of_a, of_b) = (sent(&a), sent(&b));
+        assert!(of_a.starts_with(&format!("00-{:0>32}-", "a")) && of_a.ends_with("-00"), "{of_a}");
+        let in_a = a.enter();
+        let child_of_b = info_span!(parent: &b, "no record");
+        assert_eq!(sent(&child_of_b), of_b);
+        let (first, second) = (info_span!("no record"), info_span!("no record"));
+        assert_eq!([sent(&second), sent(&first), sent(&child_of_b)], [&*of_a, &of_a, &of_b]);
+        let grandchild = first.in_scope(|| {
+            let grandchild = info_span!("no record");
+            assert_eq!(sent(&grandchild), of_a);
+            grandchild
+        });
+        let dispatch = tracing::dispatcher::get_default(Clone::clone);
+        std::thread::scope(|scope| {
+            let on_other = || tracing::dispatcher::with_default(&dispatch, || sent(&grandchild));
+            assert_eq!(scope.spawn(on_other).join().unwrap(), of_a);
+        });
+        drop(in_a);
+        drop(a);
+        let c = start("c");
+        c.in_scope(|| assert_eq!([sent(&grandchild), sent(&c)], [of_a, sent(&c)]));
+    });
+    assert_eq!(memory.stats().not_sampled(), 3);
+}
+
 #[test]
 fn a_custom_sampler_sees_the_settled_parent_name_kind_and_attributes() {
     #[derive(Clone, Debug)]

@@ -94,7 +94,8 @@ const RECENTLY: Duration = Duration::from_secs(10);
 /// Spans in a chunk before it is handed over; less where the queue is smaller.
 const CHUNK_SPANS: usize = 64;
 
-static NEXT_ENGINE: AtomicU64 = AtomicU64::new(1);
+const FIRST_ENGINE: u64 = 1;
+static NEXT_ENGINE: AtomicU64 = AtomicU64::new(FIRST_ENGINE);
 /// Every engine whose layer was given to a subscriber. Read only where a layer cannot be reached
 /// from the subscriber itself (behind `reload`) or where two sit on one registry.
 static ENGINES: Mutex<Vec<Weak<Engine>>> = Mutex::new(Vec::new());
@@ -126,6 +127,12 @@ impl Engine {
         engines.push(Arc::downgrade(&engine));
         drop(engines);
         engine
+    }
+
+    /// Whether there has been no layer of ours in this process: then nobody has a record of anything.
+    #[inline]
+    pub(super) fn is_none_made() -> bool {
+        NEXT_ENGINE.load(Ordering::Relaxed) == FIRST_ENGINE
     }
 
     /// False once shutdown began: nothing new is recorded.

@@ -61,6 +61,9 @@ fn first<R>(
 /// The span's record, or that of its nearest ancestor with one; for a disabled span the thread's
 /// current one takes its place.
 fn with_recorded<R>(span: &Span, f: impl Fn(&Arc<Engine>, u64) -> Option<R>) -> Option<R> {
+    if Engine::is_none_made() {
+        return None;
+    }
     let found = span.with_subscriber(|(id, dispatch)| {
         // An ancestor's engine may be the one, so an unplaced engine is asked whatever it knows.
         first(dispatch, None, |engine| {
@@ -101,16 +104,15 @@ fn nearest_above(engine: &Engine, dispatch: &Dispatch, id: u64) -> Option<u64> {
     None
 }
 
-/// What a request made from within `span` carries, if a layer of ours knows.
+/// What a request made from within `span` carries, if a layer of ours knows. Where that is ids alone,
+/// [`lone_ids`] is sooner done.
 pub(crate) fn carried_by(span: &Span) -> Option<Carried> {
-    match lone_ids(span) {
-        Some(ids) => Some(Carried { parent: Some(ids), entries: None }),
-        None => with_recorded(span, Engine::carried),
-    }
+    with_recorded(span, Engine::carried)
 }
 
 /// What the usual span passes on, its ids and nothing else, from now on final; `None` where it is not
-/// one layer of ours that has a record of it, or where there is more.
+/// one layer of ours that has a record of it or, as it is not sampled, of what this thread is in; and
+/// where there is more.
 #[inline]
 pub(crate) fn lone_ids(span: &Span) -> Option<TraceParent> {
     // Handed out part by part: a processor waits where it is to copy in one go what was just written
@@ -119,8 +121,13 @@ pub(crate) fn lone_ids(span: &Span) -> Option<TraceParent> {
     span.with_subscriber(|(id, dispatch)| {
         let id = id.into_u64();
         let engine = &dispatch.downcast_ref::<BridgeLayer>()?.engine;
-        let slot = engine.find(id).filter(|_| !engine.has_siblings())?;
-        found = engine.resolve(slot, id)?;
+        if engine.has_siblings() {
+            return None;
+        }
+        found = match engine.find(id) {
+            Some(slot) => engine.resolve(slot, id)?,
+            None => with_local(engine, |local| local.unsampled_around(engine, id))??,
+        };
         Some(())
     });
     (found != Identity::NONE && !found.has_entries).then(|| found.into())

@@ -58,12 +58,13 @@ impl BridgeLayer {
         let engine = &self.engine;
         // Written in place: it is not small enough to be handed from call to call for nothing.
         let mut begun = Begun::Ignored;
-        with_thread(engine, |thread, local| begun = begin(engine, thread, local, attrs));
+        let new = id.into_u64();
+        with_thread(engine, |thread, local| begun = begin(engine, thread, local, attrs, new));
         if let Begun::Undecided(_) | Begun::Unknown = begun {
             begun = self.begin_with_registry(attrs, id, ctx, &begun);
         }
         if let Begun::Started(start) = begun {
-            engine.publish(attrs, id.into_u64(), start);
+            engine.publish(attrs, new, start);
         }
     }
 
@@ -92,7 +93,9 @@ impl BridgeLayer {
         let mut begun = Begun::Ignored;
         with_thread(engine, |thread, local| {
             begun = match found {
-                Some(parent) => begin_child(engine, thread, local, attrs.metadata(), parent),
+                Some(parent) => {
+                    begin_child(engine, thread, local, (attrs.metadata(), id.into_u64()), parent)
+                }
                 None => begin_entry(engine, local, attrs, None),
             };
         });
@@ -154,6 +157,7 @@ fn begin<'a>(
     thread: &ThreadState,
     local: &mut Local,
     attrs: &Attributes<'_>,
+    id: u64,
 ) -> Begun<'a> {
     if thread.is_asking() {
         return Begun::Ignored;
@@ -176,7 +180,7 @@ fn begin<'a>(
         None => local.current(engine).and_then(Entered::found),
     };
     match found {
-        Some(parent) => begin_child(engine, thread, local, attrs.metadata(), parent),
+        Some(parent) => begin_child(engine, thread, local, (attrs.metadata(), id), parent),
         None => Begun::Unknown,
     }
 }
@@ -186,7 +190,7 @@ fn begin_child<'a>(
     engine: &'a Engine,
     thread: &ThreadState,
     local: &mut Local,
-    metadata: &'static Metadata<'static>,
+    (metadata, id): (&'static Metadata<'static>, u64),
     parent: Found,
 ) -> Begun<'a> {
     let parent_slot = engine.slot(parent.slot);
@@ -197,6 +201,7 @@ fn begin_child<'a>(
         given.take();
     }
     if !identity.is_sampled() {
+        parent_slot.leave_unrecorded(id);
         return Begun::Ignored;
     }
     let Some(at) = local.take(engine) else { return Begun::Ignored };

@@ -14,6 +14,7 @@ use crate::layer::departures::Entered;
 use crate::layer::encoding::Attributes;
 use crate::layer::engine::Engine;
 use crate::layer::outbound::ThreadShared;
+use crate::layer::record::Identity;
 use crate::layer::slots::At;
 use crate::propagation::Carried;
 
@@ -203,6 +204,15 @@ impl Local {
             self.stack.pop();
         }
         None
+    }
+
+    /// The identity of the innermost span here with a record, if it is for that one, which is not
+    /// sampled, that span `id` has none.
+    #[inline]
+    pub(super) fn unsampled_around(&self, engine: &Engine, id: u64) -> Option<Identity> {
+        let around = self.stack.iter().rev().find_map(|entered| entered.found())?;
+        let slot = engine.slot(around.slot);
+        if slot.has_left_unrecorded(id) { slot.settle(around.id) } else { None }
     }
 
     pub(super) fn has_entered(&self, id: u64) -> bool {

@@ -57,7 +57,7 @@ pub fn start_span(headers: &HeaderMap, make: impl FnOnce() -> Span) -> StartedSp
 pub fn inject_span(span: &Span, headers: &mut HeaderMap) {
     match interop::lone_ids(span) {
         Some(ids) => overwrite_with_ids(ids, headers),
-        None => overwrite(&interop::carried_by(span), headers),
+        None => overwrite(&interop::carried_with(span), headers),
     }
 }
 
