@@ -12,7 +12,8 @@
 //! and `inject_span`; tracing-opentelemetry has the OpenTelemetry API for that, a `TextMapPropagator`
 //! with `set_parent` and `context`, and so has `spanbridge, by TextMapPropagator`, for comparison.
 //! `registry alone` makes the spans, and propagates nothing; `registry, values and headers` also looks
-//! at all values and reads and writes the headers, and keeps nothing. Requests come in bursts of 500,
+//! at all values and reads and writes the headers, and keeps nothing; `registry, values kept and
+//! headers` keeps them, and has nothing of what else a layer needs. Requests come in bursts of 500,
 //! after which all spans are exported, off the clock, so that nobody is faster for dropping some.
 
 #[path = "../shared/criterion.rs"]
@@ -29,6 +30,7 @@ use shared::{child, floor, ours};
 const STACKS: &[Stack] = &[
     ours::REGISTRY,
     floor::FLOOR,
+    floor::KEPT,
     ours::SAMPLED,
     ours::UNSAMPLED,
     ours::NO_LAYER,

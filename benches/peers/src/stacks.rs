@@ -12,6 +12,7 @@ pub(crate) fn is_ours(stack: &str) -> bool {
 pub(crate) const ALL: &[Stack] = &[
     ours::REGISTRY,
     floor::FLOOR,
+    floor::KEPT,
     ours::SAMPLED,
     ours::UNSAMPLED,
     ours::NO_LAYER,
