@@ -110,8 +110,8 @@ pub(crate) fn carried_values(span: &Span) -> Carried {
     }
 }
 
-/// The ids that a request made within `span` carries, where a layer of ours has the span and nothing
-/// else is to be carried.
+/// The ids that a request made within `span` carries, where a layer of ours knows the span's trace and
+/// nothing else is to be carried.
 #[inline]
 pub(crate) fn lone_ids(span: &Span) -> Option<TraceParent> {
     let ids = layer::lone_ids(span)?;

@@ -597,6 +597,54 @@ fn more_open_spans_than_the_limit_are_dropped_and_counted() {
     assert_eq!(stats.dropped().live_limit(), 15);
 }
 
+#[cfg(feature = "actix-web")]
+#[test]
+fn a_request_that_finds_no_slot_still_passes_its_callers_trace_on() {
+    use actix_web::http::header::HeaderMap;
+    use actix_web::test::TestRequest;
+    use spanbridge::propagation::{inject_span, start_span};
+    let caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let request = TestRequest::default().insert_header(("traceparent", caller)).to_http_request();
+    let (memory, layer) = InMemory::with(spanbridge::layer().with_max_live_spans(1));
+    tracing::subscriber::with_default(Registry::default().with(layer), || {
+        let first = info_span!("takes the slot");
+        let started = start_span(request.headers(), || info_span!("request"));
+        let _attached = started.attach.expect("no layer took the span").attach();
+        let mut headers = HeaderMap::new();
+        started.span.in_scope(|| inject_span(&Span::current(), &mut headers));
+        assert_eq!(headers.get("traceparent").unwrap(), caller);
+        drop(first);
+        started.span.in_scope(|| info_span!("finds one").in_scope(|| {}));
+    });
+    let spans = memory.spans();
+    let parent = named(&spans, "finds one").parent_span_id;
+    assert_eq!(parent, SpanId::from(0xb7ad_6b71_6920_3331));
+    assert_eq!(memory.stats().dropped().live_limit(), 1);
+}
+
+#[test]
+fn a_root_has_no_remote_parent_whatever_its_context_says() {
+    let nobody = SpanContext::new(
+        TraceId::INVALID,
+        SpanId::INVALID,
+        TraceFlags::SAMPLED,
+        true,
+        Default::default(),
+    );
+    let cx = Context::new().with_remote_span_context(nobody);
+    let cx = cx.with_baggage([KeyValue::new("tenant", "blue")]);
+    let memory = traced(|| {
+        let _attached = cx.clone().attach();
+        drop(info_span!("current"));
+        info_span!("set").set_parent(cx).unwrap();
+    });
+    for span in memory.spans() {
+        assert!(!span.parent_span_is_remote, "{span:?}");
+        assert_eq!(span.parent_span_id, SpanId::INVALID);
+    }
+    assert_eq!(memory.spans().len(), 2);
+}
+
 /// A value of the user's, in a span's context, that traces while it is dropped: it links to a closed
 /// span, which is looked for in what threads hold.
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::layer::engine::Engine;
 use crate::layer::record::{Side, Slot, State};
 use crate::layer::slots::At;
-use crate::layer::thread::{Local, with_local};
+use crate::layer::thread::{Local, with_known, with_local};
 
 /// What is dropped where nothing is locked or borrowed, since it may have a destructor of the user's:
 /// what rode along with a span that was not recorded, and with spans that were lost.
@@ -22,7 +22,10 @@ impl Engine {
     #[inline]
     pub(super) fn finish(self: &Arc<Self>, id: u64) {
         self.departures.forget(id);
-        let Some(at) = self.table.remove(id) else { return };
+        let Some(at) = self.table.remove(id) else {
+            with_known(self, |local| local.forget_unrecorded(id));
+            return;
+        };
         let slot = self.slot(at);
         let mut left = Left::default();
         loop {

@@ -52,8 +52,8 @@ pub(super) fn current_parent() -> (Parent, Option<Context>) {
 
 fn parent_in(cx: &Context) -> (Parent, Option<Context>) {
     let span = cx.span();
-    let is_remote = span.span_context().is_remote();
     let Carried { parent, entries } = Carried::from_context(cx);
+    let is_remote = parent.is_some() && span.span_context().is_remote();
     (Parent { is_remote, ..Parent::remote(parent) }, entries)
 }
 

@@ -10,7 +10,7 @@ use tracing_subscriber::registry::LookupSpan as _;
 
 use crate::layer::engine::Engine;
 use crate::layer::record::Identity;
-use crate::layer::thread::with_local;
+use crate::layer::thread::{with_known, with_local};
 use crate::layer::{BridgeLayer, SetParentError};
 use crate::propagation::{Carried, TraceParent};
 
@@ -111,8 +111,8 @@ pub(crate) fn carried_by(span: &Span) -> Option<Carried> {
 }
 
 /// What the usual span passes on, its ids and nothing else, from now on final; `None` where it is not
-/// one layer of ours that has a record of it or, as it is not sampled, of what this thread is in; and
-/// where there is more.
+/// one layer of ours that has a record of it or, in a trace that is not sampled, of what it was made in
+/// by this thread just now; and where there is more.
 #[inline]
 pub(crate) fn lone_ids(span: &Span) -> Option<TraceParent> {
     // Handed out part by part: a processor waits where it is to copy in one go what was just written
@@ -126,7 +126,7 @@ pub(crate) fn lone_ids(span: &Span) -> Option<TraceParent> {
         }
         found = match engine.find(id) {
             Some(slot) => engine.resolve(slot, id)?,
-            None => with_local(engine, |local| local.unsampled_around(engine, id))??,
+            None => with_known(engine, |local| local.unsampled_above(engine, id))??,
         };
         Some(())
     });

@@ -124,8 +124,6 @@ pub(super) struct Slot {
     trace_high: AtomicU64,
     trace_low: AtomicU64,
     last_exit: AtomicU64,
-    /// The last span that has no record since this one, its nearest with a record, is not sampled.
-    unrecorded: AtomicU64,
     body: Mutex<Body>,
 }
 
@@ -208,7 +206,6 @@ impl Default for Slot {
             trace_high: AtomicU64::new(0),
             trace_low: AtomicU64::new(0),
             last_exit: AtomicU64::new(0),
-            unrecorded: AtomicU64::new(0),
             body: Mutex::default(),
         }
     }
@@ -221,7 +218,6 @@ impl Slot {
         // What is written below must not be seen before the id that `retire` took away is gone.
         fence(Ordering::Release);
         self.last_exit.store(0, Ordering::Relaxed);
-        self.unrecorded.store(0, Ordering::Relaxed);
         let next_owner = (self.state.load(Ordering::Relaxed) | State::MASK).wrapping_add(1);
         self.state.store(next_owner | State::Pending as u32, Ordering::Relaxed);
         self.lock()
@@ -323,18 +319,6 @@ impl Slot {
             flags: self.flags.load(Ordering::Relaxed),
             has_entries: self.has_entries.load(Ordering::Relaxed),
         }
-    }
-
-    /// Remembers a span that has no record since this one is not sampled.
-    #[inline]
-    pub(super) fn leave_unrecorded(&self, id: u64) {
-        self.unrecorded.store(id, Ordering::Relaxed);
-    }
-
-    /// Whether `id` is the last such span. Good only if [`is`](Self::is) still holds after.
-    #[inline]
-    pub(super) fn has_left_unrecorded(&self, id: u64) -> bool {
-        self.unrecorded.load(Ordering::Relaxed) == id
     }
 
     #[inline]

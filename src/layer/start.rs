@@ -201,7 +201,7 @@ fn begin_child<'a>(
         given.take();
     }
     if !identity.is_sampled() {
-        parent_slot.leave_unrecorded(id);
+        local.unrecorded = Some((id, parent));
         return Begun::Ignored;
     }
     let Some(at) = local.take(engine) else { return Begun::Ignored };
@@ -237,11 +237,14 @@ fn begin_entry<'a>(
 ) -> Begun<'a> {
     // Each way by itself: what two ways bring is not put in one place first.
     if let Some(given) = given {
-        given.take();
         let Carried { parent, entries } = given.carried;
         let parent = Parent::remote(*parent);
         // It cannot be replaced.
-        return begin_in(engine, local, attrs.metadata(), parent, entries.as_ref(), true);
+        let begun = begin_in(engine, local, attrs.metadata(), parent, entries.as_ref(), true);
+        if let Begun::Started(_) = begun {
+            given.take();
+        }
+        return begun;
     }
     if attrs.is_root() {
         return begin_in(engine, local, attrs.metadata(), Parent::default(), None, false);
@@ -318,7 +321,7 @@ fn copy_entries(body: &mut Body, parent: &Slot, id: u64) {
 }
 
 impl Engine {
-    /// Decides on an entry, if that can be done by now.
+    /// The decision on an entry, if that can be taken by now.
     ///
     /// A parent that is final decides, so that an unsampled span is spared the cost of its values.
     /// Others may be given one yet, under which they are sampled after all; what is sampled by now

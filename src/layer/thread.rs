@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use rand::rngs::SmallRng;
 use rand::{RngCore as _, SeedableRng as _};
 
-use crate::layer::departures::Entered;
+use crate::layer::departures::{Entered, Found};
 use crate::layer::encoding::Attributes;
 use crate::layer::engine::Engine;
 use crate::layer::outbound::ThreadShared;
@@ -79,6 +79,9 @@ pub(super) struct Local {
     /// Slots for the next spans; the last one freed is the first one used, while it is warm.
     pub(super) free: Vec<At>,
     pub(super) stack: Vec<Entered>,
+    /// The last span made here that has no record since its trace is not sampled, and its nearest
+    /// ancestor with one. The registry makes an id again on the same thread only.
+    pub(super) unrecorded: Option<(u64, Found)>,
     /// For values encoded before a lock is taken; away while it is in use.
     pub(super) scratch: Attributes,
     pub(super) shared: Arc<ThreadShared>,
@@ -111,6 +114,16 @@ pub(super) fn with_thread<R>(
         .flatten()
 }
 
+/// As [`with_local`], where this thread has met the layer already.
+#[inline]
+pub(super) fn with_known<R>(engine: &Engine, f: impl FnOnce(&mut Local) -> R) -> Option<R> {
+    let known = THREAD.try_with(|thread| {
+        let mut locals = thread.locals.try_borrow_mut().ok()?;
+        locals.iter_mut().find(|local| local.engine_id == engine.id).map(f)
+    });
+    known.ok().flatten()
+}
+
 /// Puts the state for `engine` where it is looked for: with one layer it is there for good.
 #[cold]
 fn put_first(locals: &mut Vec<Local>, engine: &Arc<Engine>) {
@@ -128,6 +141,7 @@ fn add_local(locals: &mut Vec<Local>, engine: &Arc<Engine>) -> usize {
         engine: Arc::downgrade(engine),
         free: Vec::new(),
         stack: Vec::with_capacity(16),
+        unrecorded: None,
         scratch: Attributes::default(),
         number: shared.number,
         shared,
@@ -206,13 +220,20 @@ impl Local {
         None
     }
 
-    /// The identity of the innermost span here with a record, if it is for that one, which is not
-    /// sampled, that span `id` has none.
+    /// Whose trace span `id` is in, if it is the last span made here that has no record, since that
+    /// one's trace is not sampled, and both are open.
     #[inline]
-    pub(super) fn unsampled_around(&self, engine: &Engine, id: u64) -> Option<Identity> {
-        let around = self.stack.iter().rev().find_map(|entered| entered.found())?;
-        let slot = engine.slot(around.slot);
-        if slot.has_left_unrecorded(id) { slot.settle(around.id) } else { None }
+    pub(super) fn unsampled_above(&self, engine: &Engine, id: u64) -> Option<Identity> {
+        let (_, above) = self.unrecorded.filter(|(unrecorded, _)| *unrecorded == id)?;
+        engine.slot(above.slot).settle(above.id)
+    }
+
+    /// A span without a record is closed; its id may come to be another's.
+    #[inline]
+    pub(super) fn forget_unrecorded(&mut self, id: u64) {
+        if self.unrecorded.is_some_and(|(unrecorded, _)| unrecorded == id) {
+            self.unrecorded = None;
+        }
     }
 
     pub(super) fn has_entered(&self, id: u64) -> bool {
@@ -294,3 +315,7 @@ fn with_given<R>(given: *const Given<'_>, f: impl FnOnce() -> R) -> R {
     let _put_back = THREAD.try_with(|thread| PutBack(thread.given.replace(given.cast())));
     f()
 }
+
+#[cfg(all(test, feature = "testing"))]
+#[path = "thread_tests.rs"]
+mod tests;

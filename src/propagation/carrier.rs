@@ -75,9 +75,7 @@ mod header_map {
                 Self::Baggage => &BAGGAGE,
             }
         }
-    }
 
-    impl Field {
         /// The name, to be given away. Made when this is compiled, so that nothing is cloned.
         pub(crate) fn into_header_name(self) -> HeaderName {
             match self {

@@ -72,7 +72,7 @@ pub use self::baggage::BaggagePropagator;
 pub(crate) use self::carrier::{Field, HeaderLines};
 #[cfg(any(feature = "actix-web", feature = "awc"))]
 pub use self::carrier::{HeaderExtractor, HeaderInjector};
-#[cfg(any(feature = "awc", all(test, feature = "actix-web")))]
+#[cfg(feature = "awc")]
 pub(crate) use self::span::overwrite;
 #[cfg(any(feature = "actix-web", feature = "awc"))]
 pub use self::span::{StartedSpan, inject_span, start_span};

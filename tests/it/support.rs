@@ -221,6 +221,7 @@ impl Tracing {
 
     /// The same for the spans of requests that were not for nothing: neither what libraries record,
     /// which over HTTP/2 is much, nor a 404.
+    #[cfg(feature = "metrics")]
     pub(crate) async fn requests_ended(&self, count: usize) -> Vec<SpanData> {
         let not_found = Some(Value::I64(404));
         self.recorder
