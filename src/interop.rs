@@ -156,10 +156,10 @@ pub(crate) fn set_attributes<A>(span: &Span, attributes: A)
 where
     A: IntoIterator<Item = KeyValue> + Clone,
 {
-    let is_served = layer::for_each_engine_of(span, |engine, id| {
-        engine.set_attributes(id, attributes.clone());
+    let set = layer::give_to_each_engine_of(span, attributes, |engine, id, attributes| {
+        engine.set_attributes(id, attributes);
     });
-    if !is_served {
+    if let Err(attributes) = set {
         foreign::set_attributes(span, attributes);
     }
 }

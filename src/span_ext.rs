@@ -8,7 +8,7 @@ use opentelemetry::{Context, Key, KeyValue, Value};
 use tracing::Span;
 
 use crate::interop;
-use crate::layer::{SetParentError, for_each_engine_of};
+use crate::layer::{SetParentError, for_each_engine_of, give_to_each_engine_of};
 
 /// OpenTelemetry's side of a [`tracing::Span`].
 ///
@@ -94,10 +94,11 @@ impl SpanExt for Span {
     }
 
     fn add_link_with_attributes(&self, cx: SpanContext, attributes: Vec<KeyValue>) {
-        let served = for_each_engine_of(self, |engine, id| {
-            engine.add_link_to(id, Link::new(cx.clone(), attributes.clone(), 0));
-        });
-        if !served {
+        let added =
+            give_to_each_engine_of(self, (cx, attributes), |engine, id, (cx, attributes)| {
+                engine.add_link_to(id, Link::new(cx, attributes, 0));
+            });
+        if let Err((cx, attributes)) = added {
             interop::add_link(self, cx, attributes);
         }
     }
@@ -126,11 +127,11 @@ impl SpanExt for Span {
         timestamp: SystemTime,
         attributes: Vec<KeyValue>,
     ) {
-        let name = name.into();
-        let served = for_each_engine_of(self, |engine, id| {
-            engine.add_event(id, name.clone(), timestamp, attributes.clone());
+        let event = (name.into(), attributes);
+        let added = give_to_each_engine_of(self, event, |engine, id, (name, attributes)| {
+            engine.add_event(id, name, timestamp, attributes);
         });
-        if !served {
+        if let Err((name, attributes)) = added {
             interop::add_event(self, name, timestamp, attributes);
         }
     }

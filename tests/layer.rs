@@ -502,9 +502,17 @@ fn two_layers_on_one_registry_both_see_everything() {
         let span = info_span!("s");
         span.set_parent(remote(1)).unwrap();
         span.set_attribute("a", 1_i64);
+        span.add_event("by hand", vec![KeyValue::new("k", 2_i64)]);
+        span.add_link_with_attributes(
+            remote(1).span().span_context().clone(),
+            vec![KeyValue::new("l", 3_i64)],
+        );
         span.in_scope(|| info_span!("child").in_scope(|| info!("e")));
     });
-    assert_eq!(one.tree(), "s {a=1}\n  child\n    * e\n");
+    assert_eq!(
+        one.tree(),
+        "s {a=1}\n  * by hand {k=2}\n  ~ 00f067aa0ba902b7 {l=3}\n  child\n    * e\n"
+    );
     assert_eq!(one.tree(), two.tree());
 }
 

@@ -14,20 +14,34 @@ use crate::layer::thread::{with_known, with_local};
 use crate::layer::{BridgeLayer, SetParentError};
 use crate::propagation::{Carried, TraceParent};
 
+/// The engines behind a dispatch.
+enum Engines<'a> {
+    One(&'a Arc<Engine>),
+    /// Two layers on one registry, or one that a wrapper such as `reload` hides, or none.
+    Listed(Vec<Arc<Engine>>),
+}
+
+impl<'a> Engines<'a> {
+    fn behind(dispatch: &'a Dispatch, id: Option<u64>) -> Self {
+        match dispatch.downcast_ref::<BridgeLayer>() {
+            Some(layer) if !layer.engine.has_siblings() => Self::One(&layer.engine),
+            _ => Self::Listed(Engine::of(dispatch, id)),
+        }
+    }
+}
+
 /// Runs `f` for every engine behind `dispatch`. False if there is none.
 pub(crate) fn for_each_engine(
     dispatch: &Dispatch,
     id: Option<u64>,
     mut f: impl FnMut(&Arc<Engine>),
 ) -> bool {
-    match dispatch.downcast_ref::<BridgeLayer>() {
-        Some(layer) if !layer.engine.has_siblings() => {
-            f(&layer.engine);
+    match Engines::behind(dispatch, id) {
+        Engines::One(engine) => {
+            f(engine);
             true
         }
-        // Two layers on one registry, or one that a wrapper such as `reload` hides.
-        _ => {
-            let engines = Engine::of(dispatch, id);
+        Engines::Listed(engines) => {
             engines.iter().for_each(&mut f);
             !engines.is_empty()
         }
@@ -41,6 +55,35 @@ pub(crate) fn for_each_engine_of(span: &Span, mut f: impl FnMut(&Arc<Engine>, u6
         for_each_engine(dispatch, Some(id), |engine| f(engine, id))
     })
     .unwrap_or(true)
+}
+
+/// The same with something to give away, which is cloned only where there are several, and comes back
+/// where there is none.
+pub(crate) fn give_to_each_engine_of<T: Clone>(
+    span: &Span,
+    given: T,
+    mut f: impl FnMut(&Arc<Engine>, u64, T),
+) -> Result<(), T> {
+    let mut left = Some(given);
+    span.with_subscriber(|(id, dispatch)| {
+        let id = id.into_u64();
+        match Engines::behind(dispatch, Some(id)) {
+            Engines::One(engine) => f(engine, id, left.take()?),
+            Engines::Listed(engines) => {
+                let (last, others) = engines.split_last()?;
+                let given = left.take()?;
+                for engine in others {
+                    f(engine, id, given.clone());
+                }
+                f(last, id, given);
+            }
+        }
+        Some(())
+    });
+    match left {
+        Some(given) if !span.is_disabled() => Err(given),
+        _ => Ok(()),
+    }
 }
 
 /// What `f` makes of the first engine behind `dispatch` for which it makes anything.

@@ -50,7 +50,8 @@ pub(crate) use self::hand_over::HandOver;
 #[cfg(any(feature = "actix-web", feature = "awc"))]
 pub(crate) use self::header::header_value;
 pub(crate) use self::lookup::{
-    carried_by, context_of, for_each_engine_of, is_recording, is_served, lone_ids, set_parent,
+    carried_by, context_of, for_each_engine_of, give_to_each_engine_of, is_recording, is_served,
+    lone_ids, set_parent,
 };
 pub(crate) use self::record::{Body, Head, Side};
 #[cfg(feature = "tracing-opentelemetry")]
