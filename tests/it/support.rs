@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use opentelemetry::Value;
-use opentelemetry::trace::{SpanKind, Status, TracerProvider as _};
+use opentelemetry::trace::{Status, TracerProvider as _};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{
     RandomIdGenerator, Sampler, SdkTracer, SdkTracerProvider, ShouldSample, SpanData, SpanExporter,
@@ -227,7 +227,8 @@ impl Tracing {
         self.recorder
             .ended_of(count, |span| {
                 let status = attribute(span, "http.response.status_code");
-                span.span_kind == SpanKind::Server && status != not_found.as_ref()
+                span.span_kind == opentelemetry::trace::SpanKind::Server
+                    && status != not_found.as_ref()
             })
             .await
     }
