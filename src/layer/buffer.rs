@@ -147,8 +147,8 @@ unsafe fn copy_short(text: &[u8], to: *mut u8) {
     let (from, length) = (text.as_ptr(), text.len());
     macro_rules! by_words {
         ($word:ty) => {{
-            // SAFETY: `length` is at least that of a word, here of two, so both words are within
-            // `text`, and within what the caller gives.
+            // SAFETY: `length` is at least a word's, of which a pair of `u128` is one too, so both are
+            // within `text`, and within what the caller gives.
             unsafe {
                 let first = from.cast::<$word>().read_unaligned();
                 let end = length - size_of::<$word>();
